@@ -1,0 +1,1 @@
+"""Score-guided planning for planar pushing from motion-capture markers; knows nothing of ROS."""

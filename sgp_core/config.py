@@ -1,0 +1,244 @@
+"""Settings as frozen dataclasses: default, unit, range and description of each stand here and nowhere else.
+
+ROS parameters, `--set key=value` and YAML files are all made from these fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from sgp_core.errors import InputError
+
+ConfigT = TypeVar("ConfigT", bound="Config")
+Workspace = tuple[float, float, float, float]
+DEFAULT_WORKSPACE_M: Workspace = (0.30, 0.95, -0.35, 0.35)
+
+
+def setting(
+    default: Any, doc: str, *, unit: str = "", low: float = -math.inf, high: float = math.inf, live: bool = True
+) -> Any:
+    """A dataclass field with what a user needs to know about it; `live` may change while running."""
+    return dataclasses.field(
+        default=default, metadata={"doc": doc, "unit": unit, "low": low, "high": high, "live": live}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Base of all settings: checks every field once, when made.
+
+    Raises:
+        InputError: a value of the wrong type, not finite or out of range; the text names field, value and range.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            values = value if isinstance(value, tuple) else (value,)
+            wanted = type(field.default)
+            if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
+                raise InputError(f"{field.name} = {value!r} must be of type {wanted.__name__}")
+            for number in values:
+                if isinstance(number, str | bool):
+                    continue
+                low, high = field.metadata["low"], field.metadata["high"]
+                if not (math.isfinite(number) and low <= number <= high):
+                    unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
+                    raise InputError(f"{field.name} = {value!r} must lie between {low:g} and {high:g}{unit}")
+        self.check()
+
+    def check(self) -> None:
+        """Rules that span several fields; raises InputError."""
+
+    def replaced(self: ConfigT, **changes: Any) -> ConfigT:
+        """A copy with other values; unknown names, wrong types and bad values are an InputError."""
+        known = {field.name: field for field in fields(self)}
+        unknown = set(changes) - set(known)
+        if unknown:
+            raise InputError(f"unknown setting {sorted(unknown)}; known are {sorted(known)}")
+        return dataclasses.replace(self, **{name: _coerced(known[name], value) for name, value in changes.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for YAML and JSON."""
+        return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
+
+
+def _coerced(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Lists become tuples of floats, whole numbers may stand for floats, text is read as the field's type."""
+    wanted = type(field.default)
+    try:
+        if wanted is tuple:
+            parts = value.strip("[]() ").replace(",", " ").split() if isinstance(value, str) else list(value)
+            return tuple(float(part) for part in parts)
+        if isinstance(value, str) and wanted is bool:
+            return {"true": True, "false": False}[value.lower()]
+        if isinstance(value, bool):
+            return value
+        if wanted is float and isinstance(value, int | float | str):
+            return float(value)
+        if wanted is int and isinstance(value, str):
+            return int(value)
+    except (TypeError, ValueError, KeyError) as error:
+        raise InputError(f"{field.name} = {value!r} is not a {wanted.__name__}") from error
+    return value
+
+
+def check_workspace(workspace_m: Workspace) -> None:
+    """Raises InputError unless (x_min, x_max, y_min, y_max) spans an area."""
+    if len(workspace_m) != 4 or workspace_m[0] >= workspace_m[1] or workspace_m[2] >= workspace_m[3]:
+        raise InputError(f"workspace_m = {workspace_m} must be x_min < x_max, y_min < y_max in metres")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerConfig(Config):
+    """Algorithm 1 of the paper; its settings where the paper states them."""
+
+    beta: float = setting(
+        0.01, "weight of the squared distance to data in the objective", unit="m^2", low=0.0, high=1e4
+    )
+    sigmas: tuple[float, ...] = setting(
+        (),
+        "noise levels to anneal through, high to low, from the bundle's ladder; empty means all of it",
+        low=1e-4,
+        high=10.0,
+    )
+    horizon: int = setting(4, "number of planned steps T", low=1, high=64)
+    iterations: int = setting(50, "Adam iterations per plan, shared equally by the noise levels", low=1, high=5000)
+    learning_rate: float = setting(
+        0.1, "Adam learning rate; the action is optimised as a fraction of step_limit_m", low=1e-5, high=10.0
+    )
+    restarts: int = setting(
+        1, "initial guesses optimised side by side: the warm start and restarts-1 random ones", low=1, high=1024
+    )
+    step_limit_m: float = setting(0.05, "largest step along x and along y", unit="m", low=1e-4, high=0.5)
+    workspace_m: Workspace = setting(
+        DEFAULT_WORKSPACE_M, "where the pusher may be: x_min, x_max, y_min, y_max", unit="m", low=-10.0, high=10.0
+    )
+    action_weight: float = setting(0.1, "weight R of the squared step in the task cost", low=0.0, high=1e4)
+
+    def check(self) -> None:
+        """See `Config.check`."""
+        check_workspace(self.workspace_m)
+        if list(self.sigmas) != sorted(self.sigmas, reverse=True):
+            raise InputError(f"sigmas = {self.sigmas} must fall from high to low")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MpcConfig(Config):
+    """When to plan, when to trust the state, when to be done."""
+
+    rate_hz: float = setting(1.0, "how often the planner runs", unit="Hz", low=0.05, high=100.0)
+    state_timeout_s: float = setting(
+        0.5, "oldest state that may become a step, planning time included", unit="s", low=0.01, high=10.0
+    )
+    goal_tolerance_m: float = setting(
+        0.007, "mean marker error at which the goal counts as reached", unit="m", low=1e-4, high=0.2
+    )
+    goal_yaw_tolerance_rad: float = setting(
+        0.1, "yaw error at which the goal counts as reached", unit="rad", low=1e-3, high=3.2
+    )
+    goal_hysteresis: float = setting(
+        1.5, "the goal counts as left when an error exceeds its tolerance times this", low=1.0, high=10.0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorConfig(Config):
+    """From marker samples to a state."""
+
+    sync_tolerance_s: float = setting(
+        0.02, "samples further apart than this do not belong to one frame", unit="s", low=1e-4, high=1.0
+    )
+    rigid_tolerance_m: float = setting(
+        0.005, "largest distance of a marker from the fitted rigid layout", unit="m", low=1e-4, high=0.1
+    )
+    table_from_mocap: tuple[float, ...] = setting(
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        "place of the mocap frame in the table frame: x, y, z in m, then roll, pitch, yaw about the fixed axes in rad",
+        low=-100.0,
+        high=100.0,
+    )
+
+    def check(self) -> None:
+        """See `Config.check`."""
+        if len(self.table_from_mocap) != 6:
+            raise InputError(f"table_from_mocap = {self.table_from_mocap} needs six numbers: x, y, z, roll, pitch, yaw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PusherConfig(Config):
+    """Limits between a step and the arm; enforced whatever the planner says."""
+
+    step_limit_m: float = setting(0.05, "largest step along x and along y", unit="m", low=1e-4, high=0.5)
+    workspace_m: Workspace = setting(
+        DEFAULT_WORKSPACE_M, "where the pusher may be: x_min, x_max, y_min, y_max", unit="m", low=-10.0, high=10.0
+    )
+    step_duration_s: float = setting(
+        1.0, "time one step takes; must equal the bundle's", unit="s", low=0.02, high=10.0, live=False
+    )
+    speed_limit_mps: float = setting(0.12, "largest speed of the pusher reference", unit="m/s", low=1e-3, high=1.0)
+    step_timeout_s: float = setting(0.6, "a step older than this on arrival is dropped", unit="s", low=0.01, high=10.0)
+    pusher_timeout_s: float = setting(
+        0.2, "oldest measured pusher position that lets the arm move", unit="s", low=0.01, high=5.0
+    )
+    tracking_limit_m: float = setting(
+        0.03, "largest distance between reference and measured pusher", unit="m", low=1e-3, high=0.5
+    )
+    output_rate_hz: float = setting(100.0, "rate of arm targets", unit="Hz", low=10.0, high=500.0, live=False)
+
+    def check(self) -> None:
+        """See `Config.check`."""
+        check_workspace(self.workspace_m)
+        if self.step_limit_m * math.sqrt(2.0) > self.speed_limit_mps * self.step_duration_s:
+            raise InputError(
+                f"step_limit_m = {self.step_limit_m} along both axes within step_duration_s ="
+                f" {self.step_duration_s} needs more than speed_limit_mps = {self.speed_limit_mps};"
+                " lower the step or raise the speed"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimConfig(Config):
+    """The simulated rig: physics, sensors and their faults."""
+
+    friction: float = setting(0.35, "friction between box and table", low=0.02, high=2.0, live=False)
+    pusher_friction: float = setting(0.2, "friction between box and pusher", low=0.0, high=2.0, live=False)
+    mass_kg: float = setting(0.5, "mass of the box", unit="kg", low=0.01, high=20.0, live=False)
+    marker_noise_m: float = setting(0.0003, "standard deviation of a marker coordinate", unit="m", low=0.0, high=0.05)
+    marker_rate_hz: float = setting(
+        100.0, "rate of marker and pusher samples", unit="Hz", low=5.0, high=500.0, live=False
+    )
+    delay_s: float = setting(0.01, "time from measurement to publication", unit="s", low=0.0, high=1.0)
+    dropout: float = setting(0.0, "fraction of frames lost as a whole", low=0.0, high=1.0)
+    occlusion: float = setting(0.0, "fraction of marker samples hidden, each by itself", low=0.0, high=1.0)
+    seed: int = setting(0, "seed of noise, dropout and occlusion", low=0, high=2**31 - 1, live=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Config):
+    """Networks and their training. Presets: `small` (the default bundle) and `paper` (App. C.4)."""
+
+    hidden: int = setting(256, "width of each hidden layer", low=4, high=8192)
+    layers: int = setting(4, "number of hidden layers", low=1, high=16)
+    batch_size: int = setting(32, "tuples per optimiser step", low=1, high=65536)
+    learning_rate: float = setting(2e-3, "AdamW learning rate", low=1e-6, high=1.0)
+    weight_decay: float = setting(0.3, "AdamW weight decay of the dynamics; the score has none", low=0.0, high=100.0)
+    steps: int = setting(12000, "optimiser steps at most, per network", low=1, high=10_000_000)
+    check_every: int = setting(250, "optimiser steps between held-out checks", low=1, high=1_000_000)
+    patience: int = setting(12, "checks without improvement before training stops", low=1, high=10_000)
+    held_out: float = setting(0.15, "fraction of the demonstrations held out", low=0.01, high=0.9)
+    sigma_high: float = setting(0.2, "largest noise level", low=1e-3, high=10.0)
+    sigma_low: float = setting(0.01, "smallest noise level", low=1e-4, high=1.0)
+    sigma_count: int = setting(10, "number of noise levels, on a cosine schedule", low=1, high=1000)
+    seed: int = setting(0, "seed of the split, the weights and the batches", low=0, high=2**31 - 1)
+
+    def check(self) -> None:
+        """See `Config.check`."""
+        if self.sigma_low > self.sigma_high:
+            raise InputError(f"sigma_low = {self.sigma_low} must not exceed sigma_high = {self.sigma_high}")
+
+
+PRESETS: dict[str, TrainConfig] = {"small": TrainConfig(), "paper": TrainConfig(hidden=1024)}

@@ -1,0 +1,37 @@
+"""Smoothed distance to data (Eq. 4) and the exact score of the perturbed data distribution (Prop. 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def squared_distance(z: Tensor, data: Tensor, sigma: float) -> Tensor:
+    """d_sigma^2(z; D) = -sigma^2 log sum_i exp(-||z - z_i||^2 / (2 sigma^2)), Eq. 4 with C = 0.
+
+    Args:
+        z: points (..., n), normalised.
+        data: reference points (M, n), normalised.
+        sigma: smoothing, in the same space.
+
+    Returns:
+        (...,). For small sigma half the squared distance to the nearest point; negative where many points lie close.
+    """
+    return -(sigma**2) * torch.logsumexp(-_squared(z, data) / (2.0 * sigma**2), dim=-1)
+
+
+def exact_score(z: Tensor, data: Tensor, sigma: float) -> Tensor:
+    """Gradient of log p_sigma at z (..., n), p_sigma = (1/M) sum_i N(z_i, sigma^2 I); leads to a weighted mean."""
+    weights = torch.softmax(-_squared(z, data) / (2.0 * sigma**2), dim=-1)
+    return (weights @ data - z) / sigma**2
+
+
+def nearest_distance(z: Tensor, data: Tensor) -> Tensor:
+    """Euclidean distance (...,) to the nearest reference point."""
+    return _squared(z, data).min(dim=-1).values.sqrt()
+
+
+def _squared(z: Tensor, data: Tensor) -> Tensor:
+    """||z - z_i||^2, (..., M). One matrix product; clamped because rounding may take it below zero."""
+    products = z @ data.T
+    return ((z * z).sum(-1, keepdim=True) - 2.0 * products + (data * data).sum(-1)).clamp_min(0.0)

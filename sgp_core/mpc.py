@@ -1,0 +1,122 @@
+"""Model-predictive control around the planner: advance the last plan, plan, send the first step, know when to stop."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+
+from sgp_core.bundle import ModelBundle
+from sgp_core.config import MpcConfig, PlannerConfig
+from sgp_core.layout import MarkerLayout, wrap_angle
+from sgp_core.planner import Planner
+from sgp_core.safety import check_step
+from sgp_core.types import Goal, MpcCarry, Plan, PlanStatus, Reason, State, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What one control cycle came to."""
+
+    step: Step  # to be sent exactly when its status is RUNNING
+    plan: Plan | None  # None when the goal is reached
+    carry: MpcCarry
+    marker_error_m: float  # mean distance of the markers from their goals
+    yaw_error_rad: float
+
+
+def initial_carry(seed: int = 0) -> MpcCarry:
+    """The carry before the first plan."""
+    return MpcCarry(u=None, stamp_s=0.0, generator_state=torch.Generator().manual_seed(seed).get_state(), arrived=False)
+
+
+class Controller:
+    """One control cycle as a function of state, goal and carry; holds settings and models, nothing that changes.
+
+    Raises:
+        InputError: settings that do not fit the bundle.
+    """
+
+    def __init__(self, bundle: ModelBundle, planner: PlannerConfig, mpc: MpcConfig) -> None:
+        self._bundle = bundle
+        self._mpc = mpc
+        self._planner = Planner(bundle, planner)
+
+    def control(self, state: State, goal: Goal, carry: MpcCarry, *, executed: bool = True) -> Decision:
+        """Decide on the next step.
+
+        Args:
+            state: measured state.
+            goal: goal markers.
+            carry: what the last cycle handed on.
+            executed: false when the pusher did not carry out the last step; the warm start is then not advanced.
+        """
+        error_m, yaw_rad = goal_error(self._bundle.layout, state, goal)
+        slack = self._mpc.goal_hysteresis if carry.arrived else 1.0
+        if error_m <= slack * self._mpc.goal_tolerance_m and yaw_rad <= slack * self._mpc.goal_yaw_tolerance_rad:
+            # The old plan ends here; the next one, after the box moved away, starts afresh.
+            return Decision(
+                step=_no_step(state, Reason.GOAL_REACHED, f"goal reached, markers {error_m * 1e3:.1f} mm away"),
+                plan=None,
+                carry=dataclasses.replace(carry, u=None, arrived=True),
+                marker_error_m=error_m,
+                yaw_error_rad=yaw_rad,
+            )
+        generator = torch.Generator()
+        generator.set_state(carry.generator_state)
+        plan = self._planner.plan(state, goal, self._warm_start(state, carry, executed), generator)
+        return Decision(
+            step=self._first_step(state, plan),
+            plan=plan,
+            carry=MpcCarry(u=plan.u, stamp_s=state.stamp_s, generator_state=generator.get_state(), arrived=False),
+            marker_error_m=error_m,
+            yaw_error_rad=yaw_rad,
+        )
+
+    def _warm_start(self, state: State, carry: MpcCarry, executed: bool) -> Float[ndarray, "T 2"]:
+        horizon = self._planner.config.horizon
+        if carry.u is None:
+            return np.zeros((horizon, 2))
+        elapsed_s = max(0.0, state.stamp_s - carry.stamp_s) if executed else 0.0
+        advanced = advance(carry.u, elapsed_s / self._bundle.step_duration_s)
+        # A horizon changed while running keeps what the plans have in common.
+        kept = advanced[:horizon]
+        return np.concatenate([kept, np.zeros((horizon - len(kept), 2))])
+
+    def _first_step(self, state: State, plan: Plan) -> Step:
+        config = self._planner.config
+        if plan.status is PlanStatus.FAILED:
+            return _no_step(
+                state, Reason.PLANNER_ERROR, "the models gave no finite plan from here; check goal and state"
+            )
+        fault = check_step(plan.u[0], state.x[-2:], config.step_limit_m, config.workspace_m)
+        if fault is not None:
+            return _no_step(state, fault.reason, fault.text)
+        return Step(stamp_s=state.stamp_s, u=plan.u[0], status=Reason.RUNNING, reason="pushing")
+
+
+def advance(u: Float[ndarray, "T 2"], steps: float) -> Float[ndarray, "T 2"]:
+    """A plan as seen `steps` step durations later, at rest after its end.
+
+    The plan is a velocity that is constant during each step, so a fraction of a step mixes two neighbours and a whole
+    number of steps is an exact shift.
+    """
+    whole = int(np.floor(steps + 1e-9))
+    part = max(0.0, steps - whole)
+    padded = np.concatenate([u, np.zeros((whole + 1, 2))])[whole : whole + len(u) + 1]
+    return (1.0 - part) * padded[:-1] + part * padded[1:]
+
+
+def goal_error(layout: MarkerLayout, state: State, goal: Goal) -> tuple[float, float]:
+    """Mean marker distance [m] and absolute yaw error [rad] from the goal."""
+    markers = layout.markers(state.x)
+    yaw = wrap_angle(layout.pose_of(markers)[2] - layout.pose_of(goal.markers_m)[2])
+    return float(np.linalg.norm(markers - goal.markers_m, axis=-1).mean()), abs(yaw)
+
+
+def _no_step(state: State, status: Reason, reason: str) -> Step:
+    return Step(stamp_s=state.stamp_s, u=np.zeros(2), status=status, reason=reason)

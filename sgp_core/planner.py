@@ -1,0 +1,195 @@
+"""Score-guided planning: Algorithm 1 of the paper, single shooting with Adam, warm-started and bounded.
+
+Minimises J(u) = ||markers_T - goal||^2 + R sum_t ||u_t||^2 + beta sum_t d^2(x_t, u_t) over u_0..u_T-1, where
+x_t+1 = f(x_t, u_t). x_0 is measured; the pairs (x_0, u_0)..(x_T-1, u_T-1) are scored, x_T is not: it has no action.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from sgp_core.bundle import ModelBundle
+from sgp_core.config import PlannerConfig
+from sgp_core.distance import squared_distance
+from sgp_core.errors import InputError
+from sgp_core.types import Goal, Plan, PlanStatus, State
+
+ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """B candidate plans and what they cost, on the autograd tape of their actions."""
+
+    x: Float[Tensor, "B T+1 2N+2"]  # [m]
+    task_cost: Float[Tensor, "B"]  # [m^2]
+    distance2: Float[
+        Tensor, "B T"
+    ]  # smoothed squared distance to data at the last noise level, normalised; off the tape
+
+
+class Planner:
+    """Plans for one bundle under one set of settings; holds no state between plans.
+
+    Raises:
+        InputError: the settings do not fit the bundle (noise levels it does not have, steps longer than its data).
+    """
+
+    def __init__(self, bundle: ModelBundle, config: PlannerConfig) -> None:
+        self.config = config
+        self._bundle = bundle
+        self.levels = _levels(bundle, config)
+        if config.iterations < len(self.levels):
+            raise InputError(
+                f"iterations = {config.iterations} is fewer than the {len(self.levels)} noise levels;"
+                " raise it, or set sigmas"
+            )
+        if config.step_limit_m > bundle.step_limit_m:
+            raise InputError(
+                f"step_limit_m = {config.step_limit_m} exceeds {bundle.step_limit_m}, the longest step of the"
+                " bundle's data; lower it, or train on longer steps"
+            )
+        self._reference = bundle.reference
+        low_x, high_x, low_y, high_y = config.workspace_m
+        self._low, self._high = torch.tensor([low_x, low_y]), torch.tensor([high_x, high_y])
+
+    def plan(self, state: State, goal: Goal, warm_start: Float[ndarray, "T 2"], generator: torch.Generator) -> Plan:
+        """Improve a warm start; never returns a plan of higher J.
+
+        Args:
+            state: where things are [m; table].
+            goal: where the markers should end [m; table].
+            warm_start: steps to begin from [m]; brought within the bounds first.
+            generator: draws the initial guesses of the restarts.
+        """
+        started = time.perf_counter()
+        x0 = torch.from_numpy(state.x).float()
+        target = torch.from_numpy(goal.markers_m).float().reshape(-1)
+        u = self._bounded(x0, self._guesses(warm_start, generator))
+        first, second = torch.zeros_like(u), torch.zeros_like(u)
+        best_j, best_u = torch.full((len(u),), torch.inf), u.clone()
+        warm_j = torch.inf
+        for i in range(self.config.iterations + 1):
+            last = i == self.config.iterations
+            u = u.requires_grad_(not last)
+            rollout = self.rollout(x0, u, target)
+            j = self.objective(rollout)
+            warm_j = float(j[0]) if i == 0 else warm_j
+            better = j < best_j
+            best_j = torch.where(better, j, best_j)
+            best_u = torch.where(better[:, None, None], u.detach(), best_u)
+            if last:
+                break
+            level = self.levels[i * len(self.levels) // self.config.iterations]
+            (gradient,) = torch.autograd.grad(self.surrogate(rollout, u, level).sum(), u)
+            # Adam on the action as a fraction of the step limit, so that a learning rate means the same at any scale.
+            gradient = gradient * self.config.step_limit_m
+            first = ADAM_BETA1 * first + (1.0 - ADAM_BETA1) * gradient
+            second = ADAM_BETA2 * second + (1.0 - ADAM_BETA2) * gradient**2
+            mean, spread = first / (1.0 - ADAM_BETA1 ** (i + 1)), second / (1.0 - ADAM_BETA2 ** (i + 1))
+            move = self.config.learning_rate * mean / (spread.sqrt() + ADAM_EPSILON)
+            u = self._bounded(x0, u.detach() - self.config.step_limit_m * move)
+        return self._result(state, x0, target, best_u[int(best_j.argmin())], warm_j, started)
+
+    def rollout(self, x0: Float[Tensor, "2N+2"], u: Float[Tensor, "B T 2"], target: Float[Tensor, "2N"]) -> Rollout:
+        """Predict the states of B action sequences and what they cost."""
+        x = [x0.expand(len(u), -1)]
+        for t in range(u.shape[1]):
+            x.append(self._bundle.dynamics(x[-1], u[:, t]))
+        states = torch.stack(x, dim=1)
+        task = ((states[:, -1, :-2] - target) ** 2).sum(-1) + self.config.action_weight * (u**2).sum((-2, -1))
+        with torch.no_grad():
+            z = self._bundle.normalizer.normalize(states[:, :-1], u)
+            distance2 = squared_distance(z, self._reference, self._bundle.sigmas[-1])
+        return Rollout(x=states, task_cost=task, distance2=distance2)
+
+    def objective(self, rollout: Rollout) -> Float[Tensor, "B"]:
+        """J of each candidate; not finite counts as infinite."""
+        j = rollout.task_cost.detach() + self.config.beta * rollout.distance2.sum(-1)
+        return torch.where(torch.isfinite(j), j, torch.inf)
+
+    def surrogate(self, rollout: Rollout, u: Float[Tensor, "B T 2"], level: int) -> Float[Tensor, "B"]:
+        """Has the gradient of J with d^2 smoothed by sigma of `level` (App. B.1).
+
+        The gradient of d^2 is -sigma^2 times the score. Taken as a constant in an inner product with (x, u), it
+        passes through the rollout by reverse mode while the score network itself is never differentiated.
+        """
+        if self.config.beta == 0.0:
+            return rollout.task_cost
+        return rollout.task_cost + self.penalty(rollout, u, level)
+
+    def penalty(self, rollout: Rollout, u: Float[Tensor, "B T 2"], level: int) -> Float[Tensor, "B"]:
+        """The penalty's part of `surrogate`."""
+        x = rollout.x[:, :-1]
+        with torch.no_grad():
+            levels = torch.full((u.shape[0] * u.shape[1],), level)
+            score = self._bundle.score(x.flatten(0, 1), u.flatten(0, 1), levels).view(*u.shape[:2], -1)
+        sigma = self._bundle.sigmas[level]
+        return -self.config.beta * sigma**2 * (score * torch.cat([x, u], dim=-1)).sum((-2, -1))
+
+    def gradient_ratio(self, state: State, goal: Goal, u: Float[ndarray, "T 2"], level: int) -> float:
+        """||gradient of the penalty|| / ||gradient of the task cost|| by the actions, at one noise level."""
+        actions = torch.from_numpy(u).float()[None].requires_grad_()
+        x0, target = torch.from_numpy(state.x).float(), torch.from_numpy(goal.markers_m).float().reshape(-1)
+        rollout = self.rollout(x0, actions, target)
+        (task,) = torch.autograd.grad(rollout.task_cost.sum(), actions, retain_graph=True)
+        (penalty,) = torch.autograd.grad(self.penalty(rollout, actions, level).sum(), actions)
+        return float(penalty.norm() / task.norm())
+
+    def _guesses(self, warm_start: Float[ndarray, "T 2"], generator: torch.Generator) -> Float[Tensor, "B T 2"]:
+        """The warm start and, for each further restart, steps drawn evenly from within the limit."""
+        warm = torch.from_numpy(warm_start).float()
+        draws = torch.rand(self.config.restarts - 1, *warm.shape, generator=generator) * 2.0 - 1.0
+        return torch.cat([warm[None], draws * self.config.step_limit_m])
+
+    def _bounded(self, x0: Tensor, u: Float[Tensor, "B T 2"]) -> Float[Tensor, "B T 2"]:
+        """Nearest steps, one after the other, that respect the step limit and keep the pusher inside the workspace."""
+        limit, steps = self.config.step_limit_m, []
+        pusher = x0[-2:].expand(len(u), 2)
+        for t in range(u.shape[1]):
+            ahead = torch.clamp(pusher + u[:, t].clamp(-limit, limit), self._low, self._high)
+            # From outside the workspace the way back may be longer than a step.
+            steps.append((ahead - pusher).clamp(-limit, limit))
+            pusher = pusher + steps[-1]
+        return torch.stack(steps, dim=1)
+
+    def _result(self, state: State, x0: Tensor, target: Tensor, u: Tensor, warm_j: float, started: float) -> Plan:
+        with torch.no_grad():
+            rollout = self.rollout(x0, u[None], target)
+        j, distance2 = float(self.objective(rollout)[0]), float(rollout.distance2.sum())
+        if not np.isfinite(j):
+            u = torch.zeros_like(u)
+            status = PlanStatus.FAILED
+        else:
+            status = PlanStatus.IMPROVED if j < warm_j else PlanStatus.KEPT_WARM_START
+        return Plan(
+            stamp_s=state.stamp_s,
+            x=rollout.x[0].double().numpy(),
+            u=u.double().numpy(),
+            objective=j,
+            task_cost=float(rollout.task_cost[0]),
+            distance2=distance2,
+            data_distance=max(0.0, distance2 / len(u)) ** 0.5,
+            warm_start_objective=warm_j,
+            status=status,
+            solve_s=time.perf_counter() - started,
+        )
+
+
+def _levels(bundle: ModelBundle, config: PlannerConfig) -> list[int]:
+    """Indices of the noise levels to anneal through; all of the ladder when none are named."""
+    levels = []
+    for sigma in config.sigmas or bundle.sigmas:
+        nearest = int(np.argmin(np.abs(np.asarray(bundle.sigmas) - sigma)))
+        if abs(bundle.sigmas[nearest] - sigma) > 0.01 * sigma:
+            ladder = ", ".join(f"{s:.4g}" for s in bundle.sigmas)
+            raise InputError(f"sigmas: {sigma:g} is not a level of the bundle; choose from {ladder}")
+        levels.append(nearest)
+    return levels

@@ -1,0 +1,195 @@
+"""From steps to the pusher reference: where the arm should be at any instant, and when it has to hold."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from sgp_core.config import PusherConfig
+from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_size, check_step, clamp
+from sgp_core.types import Reason
+
+HISTORY_S = 2.0
+# The planner bounds a step by the measured pusher, this module by the reference, and under contact the two differ by
+# millimetres. An end that is outside by less than this is moved to the border; one further out is a fault.
+BORDER_SLACK_M = 0.01
+
+
+class PusherReference:
+    """Executes steps as straight lines and holds when something is wrong.
+
+    The reference is piecewise linear in time. A step is a displacement from the reference *at its stamp*; its line
+    starts at the reference of now (so that nothing jumps) and ends at stamp + `step_duration_s`, or later where that
+    would exceed `speed_limit_mps`. A new step replaces the rest of the line. When steps stop, the line ends and the
+    pusher stands.
+
+    Two clocks are injected: `now_s` is the clock of the stamps, which may pause or be set back; `steady_s` never does,
+    and times the watchdogs. Faults latch: the reference becomes the last measured position until `clear_fault`.
+
+    Until the first accepted step (after start, enable or clear) nothing has been asked of the arm, so a pusher that
+    somebody moves away is followed and a silent one is waited for, without a fault.
+    """
+
+    def __init__(self, config: PusherConfig) -> None:
+        self.config = config
+        self.enabled = True
+        self.fault: Fault | None = None
+        self.measured_m: Float[ndarray, "2"] | None = None  # last finite measurement [m; table]
+        self._times_s: list[float] = []  # breakpoints of the reference, increasing
+        self._points_m: list[ndarray] = []
+        self._last_step_s = -math.inf  # stamp of the last accepted step
+        self._engaged = False  # a step was accepted since start, enable or clear
+        self._silence_s = math.inf  # time without a measurement, counted by update()
+        self._updated_s: float | None = None  # steady time of the last update
+        self._now_s = -math.inf  # its time on the clock of the stamps
+
+    # --- input -----------------------------------------------------------------------------------------------------
+
+    def configure(self, config: PusherConfig, now_s: float) -> None:
+        """Apply new limits; a line under way is bent to obey them."""
+        changed, self.config = config != self.config, config
+        if changed and self._times_s and self._times_s[-1] > now_s:
+            end_s, end_m = self._times_s[-1], self._points_m[-1]
+            self._draw(now_s, end_s, clamp(end_m, config.workspace_m))
+
+    def measure(self, pusher_m: Float[ndarray, "2"], now_s: float) -> None:
+        """Take a measured position [m; table]; one that is not finite counts as silence."""
+        if not np.isfinite(pusher_m).all():
+            return
+        self.measured_m = np.array(pusher_m, dtype=float)
+        self._silence_s = 0.0
+        if not self._times_s:
+            self._anchor(now_s)
+
+    def step(self, stamp_s: float, u: Float[ndarray, "2"], now_s: float) -> Fault | None:
+        """Take a step [m; table]. Returns None when it is executed, else why not (and latches what must not pass)."""
+        if self.fault is not None:
+            return Fault(reason=Reason.PUSHER_FAULT, text=f"step refused, a fault is latched: {self.fault.text}")
+        if not self.enabled:
+            return Fault(reason=Reason.PUSHER_DISABLED, text="step refused, the pusher is disabled")
+        wrong = check_size(u, self.config.step_limit_m)
+        if wrong is not None:
+            return self._latch(wrong, now_s)
+        age_s = now_s - stamp_s
+        if not -FUTURE_TOLERANCE_S <= age_s <= self.config.step_timeout_s:
+            limits = f"{-FUTURE_TOLERANCE_S} to step_timeout_s = {self.config.step_timeout_s:g}"
+            text = f"step dropped, it is {age_s:.3f} s old, allowed are {limits}"
+            return Fault(reason=Reason.LATE_STEP, text=text)
+        if stamp_s <= self._last_step_s:
+            text = f"step dropped, its stamp is {self._last_step_s - stamp_s:.3f} s before the last accepted one"
+            return Fault(reason=Reason.LATE_STEP, text=text)
+        if self.measured_m is None or self._silence_s > self.config.pusher_timeout_s:
+            return Fault(reason=Reason.NO_PUSHER, text="step dropped, the measured pusher position is not known")
+        start_m = self._at(stamp_s)
+        wrong = check_step(u, start_m, self.config.step_limit_m, self.config.workspace_m, slack_m=BORDER_SLACK_M)
+        if wrong is not None:
+            return self._latch(wrong, now_s)
+        end_m = clamp(start_m + np.asarray(u, dtype=float), self.config.workspace_m)
+        self._draw(now_s, stamp_s + self.config.step_duration_s, end_m)
+        self._last_step_s, self._engaged = stamp_s, True
+        return None
+
+    def update(self, now_s: float, steady_s: float) -> None:
+        """Run the watchdogs; to be called at the output rate."""
+        # A pause of this process (not of the sensor) must not look like silence: samples may be waiting to be read.
+        # Nothing is commanded during such a pause, so counting at most two periods of it costs no safety.
+        passed_s = 0.0 if self._updated_s is None else steady_s - self._updated_s
+        self._updated_s = steady_s
+        self._silence_s += min(max(passed_s, 0.0), 2.0 / self.config.output_rate_hz)
+        if now_s < self._now_s - FUTURE_TOLERANCE_S and self._times_s:
+            # The clock of the stamps was set back (a recording started again): stand, and forget what was stamped.
+            self._replace_history(now_s, self._at(self._now_s))
+            self._last_step_s, self._engaged = -math.inf, False
+        self._now_s = now_s
+        self._forget(now_s)
+        if self.measured_m is None or self.fault is not None:
+            return
+        distance_m = float(np.linalg.norm(self._at(now_s) - self.measured_m))
+        if not self._engaged:
+            if distance_m > self.config.tracking_limit_m:
+                self._anchor(now_s)
+        elif self._silence_s > self.config.pusher_timeout_s:
+            limit = f"pusher_timeout_s is {self.config.pusher_timeout_s:g}"
+            text = f"no pusher measurement for {self._silence_s:.3f} s, {limit}"
+            self._latch(Fault(reason=Reason.NO_PUSHER, text=text), now_s)
+        elif distance_m > self.config.tracking_limit_m:
+            text = (
+                f"the pusher is {distance_m * 1e3:.1f} mm from its reference, tracking_limit_m is"
+                f" {self.config.tracking_limit_m:g}; is the arm following, is something in its way?"
+            )
+            self._latch(Fault(reason=Reason.TRACKING_ERROR, text=text), now_s)
+
+    def set_enabled(self, enabled: bool, now_s: float) -> None:
+        """Off: stand where the reference is now and refuse steps. On: take steps planned from now on."""
+        if not enabled:
+            self._stand(now_s)
+        elif not self.enabled:
+            self._last_step_s = max(self._last_step_s, now_s)
+        self.enabled = enabled
+
+    def clear_fault(self, now_s: float) -> Fault | None:
+        """Stand at the measured position and take steps planned from now on; refused while it is not known."""
+        if self.measured_m is None or self._silence_s > self.config.pusher_timeout_s:
+            return Fault(
+                reason=Reason.NO_PUSHER, text="the measured pusher position is not known; start the pusher source"
+            )
+        self.fault, self._engaged = None, False
+        self._last_step_s = now_s
+        self._anchor(now_s)
+        return None
+
+    # --- output ----------------------------------------------------------------------------------------------------
+
+    def target(self, now_s: float) -> Float[ndarray, "2"] | None:
+        """Where the pusher should be [m; table]; None before the first measurement: send nothing to the arm then."""
+        return self._at(now_s) if self._times_s else None
+
+    def condition(self) -> Fault:
+        """RUNNING when a step would be executed, else what stands in the way."""
+        if self.fault is not None:
+            return self.fault
+        if not self.enabled:
+            return Fault(reason=Reason.PUSHER_DISABLED, text="disabled; call ~/enable with true to let it move")
+        if self.measured_m is None or self._silence_s > self.config.pusher_timeout_s:
+            return Fault(reason=Reason.NO_PUSHER, text="waiting for the measured pusher position")
+        return Fault(reason=Reason.RUNNING, text="ready for steps")
+
+    # --- the line --------------------------------------------------------------------------------------------------
+
+    def _at(self, time_s: float) -> Float[ndarray, "2"]:
+        points = np.asarray(self._points_m)
+        return np.array([np.interp(time_s, self._times_s, points[:, axis]) for axis in range(2)])
+
+    def _draw(self, now_s: float, end_s: float, end_m: Float[ndarray, "2"]) -> None:
+        """Replace what lies after now by a straight line to the end, late enough for the speed limit."""
+        here_m = self._at(now_s)
+        end_s = max(end_s, now_s + float(np.linalg.norm(end_m - here_m)) / self.config.speed_limit_mps, now_s + 1e-6)
+        kept = [(t, p) for t, p in zip(self._times_s, self._points_m, strict=True) if t < now_s]
+        line = [*kept, (now_s, here_m), (end_s, end_m)]
+        self._times_s, self._points_m = [t for t, _ in line], [p for _, p in line]
+
+    def _stand(self, now_s: float) -> None:
+        if self._times_s:
+            self._draw(now_s, now_s, self._at(now_s))
+        self._engaged = False
+
+    def _anchor(self, now_s: float) -> None:
+        assert self.measured_m is not None, "callers check that there is a measurement"
+        self._replace_history(now_s, self.measured_m)
+
+    def _replace_history(self, now_s: float, point_m: Float[ndarray, "2"]) -> None:
+        self._times_s, self._points_m = [now_s], [np.array(point_m, dtype=float)]
+
+    def _forget(self, now_s: float) -> None:
+        oldest_s = now_s - max(HISTORY_S, self.config.step_timeout_s)
+        while len(self._times_s) > 1 and self._times_s[1] <= oldest_s:
+            del self._times_s[0], self._points_m[0]
+
+    def _latch(self, fault: Fault, now_s: float) -> Fault:
+        self.fault, self._engaged = fault, False
+        if self.measured_m is not None:
+            self._anchor(now_s)
+        return fault

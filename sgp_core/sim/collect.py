@@ -1,0 +1,111 @@
+"""Demonstrations on the simulated rig, cut into transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sgp_core.config import Config, SimConfig, setting
+from sgp_core.data import Transitions
+from sgp_core.errors import InputError
+from sgp_core.layout import MarkerLayout
+from sgp_core.sim.demonstrator import Habits, Pose, step
+from sgp_core.sim.rig import Rig, clearance
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectConfig(Config):
+    """How many demonstrations, from where to where. Goals are drawn at random; no evaluation goal is known here."""
+
+    demonstrations: int = setting(100, "number of demonstrations", low=1, high=1_000_000)
+    longest: int = setting(8, "steps after which a demonstration ends, reached or not", low=1, high=1000)
+    step_duration_s: float = setting(1.0, "time one step takes", unit="s", low=0.02, high=10.0)
+    start_spread: tuple[float, ...] = setting(
+        (0.03, 0.05, 0.3), "half-width of the box's starts in x, y (m) and yaw (rad)", low=0.0, high=4.0
+    )
+    anywhere: float = setting(
+        0.5, "fraction of demonstrations that start anywhere on the table, to correct from there", low=0.0, high=1.0
+    )
+    seed: int = setting(0, "seed of starts, goals and the hand's noise", low=0, high=2**31 - 1)
+
+
+START: Pose = (0.50, 0.0, 0.0)
+TABLE_LOW, TABLE_HIGH = (0.48, -0.16, -0.6), (0.80, 0.16, 0.6)
+GOAL_LOW, GOAL_HIGH = (0.60, -0.15, -0.5), (0.80, 0.15, 0.5)
+
+
+def collect(
+    layout: MarkerLayout, config: CollectConfig, sim: SimConfig, progress: Callable[[int], None] = lambda _: None
+) -> Transitions:
+    """Run demonstrations and return their transitions.
+
+    Args:
+        layout: box, markers, pusher.
+        config: starts, goals, length.
+        sim: physics and marker noise; its seed is replaced per demonstration.
+        progress: called with the number of demonstrations done.
+
+    Raises:
+        InputError: no place for the pusher beside the box was found.
+    """
+    rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]] = []
+    for number in range(config.demonstrations):
+        random = np.random.default_rng((config.seed, number))
+        box, pusher = _start(layout, config, random)
+        rig = Rig(layout, sim.replaced(seed=int(random.integers(2**31))), box, (float(pusher[0]), float(pusher[1])))
+        rig.advance(0.1)  # the box settles on the table
+        rows += _demonstrate(rig, layout, config, _goal(random), number, random)
+        progress(number + 1)
+    x, u, commanded, x_next, demonstration = (np.array(column) for column in zip(*rows, strict=True))
+    return Transitions(
+        x=x,
+        u=u,
+        u_commanded=commanded,
+        x_next=x_next,
+        demonstration=demonstration,
+        layout=layout,
+        step_duration_s=config.step_duration_s,
+        provenance={"source": "sgp collect, simulated rig", "collect": config.to_dict(), "sim": sim.to_dict()},
+    )
+
+
+def _demonstrate(
+    rig: Rig, layout: MarkerLayout, config: CollectConfig, goal: Pose, number: int, random: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]:
+    """One demonstration: rows of (x, u realised, u commanded, x_next, number)."""
+    rows = []
+    x = layout.pack(rig.noisy_markers(), rig.pusher())
+    for _ in range(config.longest):
+        u = step(layout, rig.box_pose(), rig.pusher(), goal, Habits(), random)
+        if u is None:
+            break
+        rig.move(rig.pusher(), u, config.step_duration_s)
+        x_next = layout.pack(rig.noisy_markers(), rig.pusher())
+        rows.append((x, x_next[-2:] - x[-2:], u, x_next, number))
+        x = x_next
+    return rows
+
+
+def _start(layout: MarkerLayout, config: CollectConfig, random: np.random.Generator) -> tuple[Pose, np.ndarray]:
+    if random.random() < config.anywhere:
+        box = random.uniform(TABLE_LOW, TABLE_HIGH)
+        direction = random.uniform(-np.pi, np.pi)
+    else:
+        box = np.array(START) + random.uniform(-1.0, 1.0, 3) * config.start_spread
+        direction = np.pi + random.normal(0.0, 0.4)  # behind the box, where a person begins
+    pose: Pose = (float(box[0]), float(box[1]), float(box[2]))
+    heading = np.array([np.cos(direction), np.sin(direction)])
+    for distance in np.arange(0.04, 0.4, 0.005):
+        pusher = box[:2] + heading * distance
+        if clearance(layout, pose, pusher) > 0.004 + random.exponential(0.01):
+            return pose, pusher
+    raise InputError(
+        f"no free place for a pusher of {layout.pusher_radius_m} m beside the box; check the layout's sizes"
+    )
+
+
+def _goal(random: np.random.Generator) -> Pose:
+    x, y, yaw = random.uniform(GOAL_LOW, GOAL_HIGH)
+    return float(x), float(y), float(yaw)

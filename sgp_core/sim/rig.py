@@ -1,0 +1,140 @@
+"""A carton on a table and a pusher under position control, in MuJoCo."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from sgp_core.config import SimConfig
+from sgp_core.errors import InputError
+from sgp_core.layout import MarkerLayout
+
+STEP_S = 0.002
+PUSHER_HEIGHT_M = 0.03
+
+# Elliptic friction cones and an impratio above one keep the resting box from creeping when nothing pushes it.
+MODEL = """
+<mujoco model="push">
+  <option timestep="{step}" integrator="implicitfast" cone="elliptic" impratio="10"/>
+  <worldbody>
+    <geom name="table" type="plane" size="2 2 0.1" friction="{friction} 0.005 0.0001"/>
+    <body name="box" pos="{box_x} {box_y} {half_z}" euler="0 0 {box_yaw_deg}">
+      <freejoint name="box"/>
+      <geom name="box" type="box" size="{half_x} {half_y} {half_z}" mass="{mass}" friction="{friction} 0.005 0.0001"/>
+    </body>
+    <body name="pusher" pos="0 0 {pusher_z}">
+      <joint name="pusher_x" type="slide" axis="1 0 0"/>
+      <joint name="pusher_y" type="slide" axis="0 1 0"/>
+      <geom name="pusher" type="cylinder" size="{radius} {pusher_half}" mass="1"/>
+    </body>
+  </worldbody>
+  <contact>
+    <exclude body1="world" body2="pusher"/>
+    <pair geom1="box" geom2="pusher" condim="3" friction="{contact} {contact} 0.005 0.0001 0.0001"/>
+  </contact>
+  <actuator>
+    <position name="pusher_x" joint="pusher_x" kp="3000" kv="120"/>
+    <position name="pusher_y" joint="pusher_y" kp="3000" kv="120"/>
+  </actuator>
+</mujoco>
+"""
+
+
+class Rig:
+    """The physical side of the rig: give the pusher a target, let time pass, read what a camera would see.
+
+    Args:
+        layout: box size, marker places and pusher radius.
+        config: physics and marker noise.
+        box_pose: start of the box, x [m], y [m], yaw [rad; table].
+        pusher_m: start of the pusher (2,) [m; table].
+
+    Raises:
+        InputError: box and pusher overlap at the start.
+    """
+
+    def __init__(
+        self,
+        layout: MarkerLayout,
+        config: SimConfig,
+        box_pose: tuple[float, float, float] = (0.50, 0.0, 0.0),
+        pusher_m: tuple[float, float] = (0.41, 0.0),
+    ) -> None:
+        half = np.asarray(layout.box_size_m) / 2.0
+        if clearance(layout, box_pose, np.asarray(pusher_m)) < 0.0:
+            raise InputError(f"pusher_m = {pusher_m} overlaps the box at {box_pose}; move it away")
+        self._layout = layout
+        self._noise_m = config.marker_noise_m
+        self._random = np.random.default_rng(config.seed)
+        self._model = mujoco.MjModel.from_xml_string(
+            MODEL.format(
+                step=STEP_S,
+                friction=config.friction,
+                contact=config.pusher_friction,
+                mass=config.mass_kg,
+                box_x=box_pose[0],
+                box_y=box_pose[1],
+                box_yaw_deg=np.degrees(box_pose[2]),
+                half_x=half[0],
+                half_y=half[1],
+                half_z=half[2],
+                radius=layout.pusher_radius_m,
+                pusher_half=PUSHER_HEIGHT_M,
+                pusher_z=PUSHER_HEIGHT_M + 0.005,
+            )
+        )
+        self._data = mujoco.MjData(self._model)
+        self._box = self._model.joint("box").qposadr[0]
+        self._pusher = [self._model.joint(name).qposadr[0] for name in ("pusher_x", "pusher_y")]
+        self._data.qpos[self._pusher] = pusher_m
+        self._data.ctrl[:] = pusher_m
+        mujoco.mj_forward(self._model, self._data)
+
+    @property
+    def time_s(self) -> float:
+        """Simulated time since the start [s]."""
+        return float(self._data.time)
+
+    def set_target(self, pusher_m: Float[ndarray, "2"]) -> None:
+        """Position target of the pusher servo (2,) [m; table]."""
+        self._data.ctrl[:] = pusher_m
+
+    def advance(self, duration_s: float) -> None:
+        """Let the physics run, in whole steps of 2 ms."""
+        mujoco.mj_step(self._model, self._data, nstep=max(0, round(duration_s / STEP_S)))
+
+    def move(self, start_m: Float[ndarray, "2"], u: Float[ndarray, "2"], duration_s: float) -> None:
+        """One step as the rig executes it: the target runs straight from `start_m` to `start_m + u` [m; table]."""
+        count = max(1, round(duration_s / STEP_S))
+        for k in range(1, count + 1):
+            self._data.ctrl[:] = start_m + u * (k / count)
+            mujoco.mj_step(self._model, self._data)
+
+    def box_pose(self) -> tuple[float, float, float]:
+        """True pose of the box: x [m], y [m], yaw [rad; table]."""
+        x, y, _, w, i, j, k = self._data.qpos[self._box : self._box + 7]
+        return float(x), float(y), float(np.arctan2(2.0 * (w * k + i * j), 1.0 - 2.0 * (j * j + k * k)))
+
+    def markers(self) -> Float[ndarray, "N 2"]:
+        """True marker positions [m; table]."""
+        return self._layout.markers_at(*self.box_pose())
+
+    def noisy_markers(self) -> Float[ndarray, "N 2"]:
+        """Marker positions as a camera measures them [m; table]."""
+        return self.markers() + self._random.normal(0.0, self._noise_m, (self._layout.count, 2))
+
+    def pusher(self) -> Float[ndarray, "2"]:
+        """Measured pusher position (2,) [m; table]; an arm's own encoders are taken as exact."""
+        return np.array(self._data.qpos[self._pusher])
+
+
+def clearance(layout: MarkerLayout, box_pose: tuple[float, float, float], pusher_m: Float[ndarray, "2"]) -> float:
+    """Gap between the pusher's rim and the box [m]; negative when they overlap."""
+    x, y, yaw = box_pose
+    c, s = np.cos(yaw), np.sin(yaw)
+    dx, dy = pusher_m[0] - x, pusher_m[1] - y
+    outside = np.abs([c * dx + s * dy, c * dy - s * dx]) - np.asarray(layout.box_size_m[:2]) / 2.0
+    gap = np.linalg.norm(np.maximum(outside, 0.0)) + min(float(outside.max()), 0.0)
+    return float(gap - layout.pusher_radius_m)

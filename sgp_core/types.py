@@ -1,0 +1,111 @@
+"""The five types that flow from marker to step, and what the planner carries between plans.
+
+Positions are metres in the frame `table` (z up), times are seconds on one clock chosen by the caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from sgp_core.layout import MarkerLayout
+
+
+class Reason(StrEnum):
+    """Why a step was, or was not, sent. The value is the code on the `status` topic."""
+
+    RUNNING = "RUNNING"
+    GOAL_REACHED = "GOAL_REACHED"
+    DRY_RUN = "DRY_RUN"
+    NO_GOAL = "NO_GOAL"
+    NO_STATE = "NO_STATE"
+    STALE_STATE = "STALE_STATE"
+    NON_FINITE = "NON_FINITE"
+    BAD_STATE = "BAD_STATE"
+    OUTSIDE_WORKSPACE = "OUTSIDE_WORKSPACE"
+    STEP_TOO_LARGE = "STEP_TOO_LARGE"
+    LATE_STEP = "LATE_STEP"
+    NO_PUSHER = "NO_PUSHER"
+    PUSHER_DISABLED = "PUSHER_DISABLED"
+    PUSHER_FAULT = "PUSHER_FAULT"
+    STEP_DURATION_MISMATCH = "STEP_DURATION_MISMATCH"
+    TRACKING_ERROR = "TRACKING_ERROR"
+    PLANNER_ERROR = "PLANNER_ERROR"
+
+
+class PlanStatus(StrEnum):
+    """How a plan came about."""
+
+    IMPROVED = "IMPROVED"  # better than the warm start
+    KEPT_WARM_START = "KEPT_WARM_START"  # no iterate was better
+    FAILED = "FAILED"  # the models gave no finite objective; the plan holds no motion
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkerFrame:
+    """All markers and the pusher at one instant."""
+
+    stamp_s: float
+    positions_m: Float[ndarray, "N 2"]  # NaN where hidden
+    visible: Bool[ndarray, "N"]
+    pusher_m: Float[ndarray, "2"]  # interpolated to the stamp; NaN when not known
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """The measured state: marker 1..N (x, y), pusher (x, y) last [m; table]. Always complete and finite."""
+
+    stamp_s: float
+    x: Float[ndarray, "2N+2"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """Where the markers should end."""
+
+    markers_m: Float[ndarray, "N 2"]
+
+    @classmethod
+    def from_pose(cls, layout: MarkerLayout, x_m: float, y_m: float, yaw_rad: float) -> Goal:
+        """Goal from a box pose [m, rad; table]."""
+        return cls(markers_m=layout.markers_at(x_m, y_m, yaw_rad))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the planner found. `objective = task_cost + beta * distance2`, lower is better."""
+
+    stamp_s: float  # of the state it starts from
+    x: Float[ndarray, "T+1 2N+2"]
+    u: Float[ndarray, "T 2"]  # pusher displacements [m]
+    objective: float
+    task_cost: float  # [m^2]
+    distance2: float  # sum over the plan of the smoothed squared distance to data [normalised units]
+    data_distance: float  # root of the mean of that distance along the plan [normalised units]
+    warm_start_objective: float  # J of the advanced warm start, never below `objective`
+    status: PlanStatus
+    solve_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MpcCarry:
+    """All that one plan hands to the next: nothing else is remembered anywhere."""
+
+    u: Float[ndarray, "T 2"] | None  # last plan's steps [m]; None before the first plan
+    stamp_s: float  # stamp of that plan
+    generator_state: torch.Tensor  # random state of the restarts
+    arrived: bool = False  # inside the goal's hysteresis band
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One relative pusher step: a displacement from the pusher reference at `stamp_s` [m; table]."""
+
+    stamp_s: float
+    u: Float[ndarray, "2"]
+    status: Reason
+    reason: str

@@ -1,0 +1,152 @@
+"""The planner against closed forms, and the promises it makes whatever the models say."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from analytic import LAYOUT, SIGMAS, SIZE, closed_form_step, linear_bundle
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sgp_core.config import PlannerConfig
+from sgp_core.distance import squared_distance
+from sgp_core.errors import InputError
+from sgp_core.planner import Planner
+from sgp_core.types import Goal, PlanStatus, State
+
+BUNDLE = linear_bundle()
+START = State(stamp_s=5.0, x=LAYOUT.pack(LAYOUT.markers_at(0.5, 0.0, 0.0), np.array([0.42, 0.0])))
+
+
+def goal_at(x_m: float, y_m: float) -> Goal:
+    return Goal.from_pose(LAYOUT, x_m, y_m, 0.0)
+
+
+def solve(config: PlannerConfig, goal: Goal, warm_start: np.ndarray | None = None, seed: int = 0):
+    warm_start = np.zeros((config.horizon, 2)) if warm_start is None else warm_start
+    return Planner(BUNDLE, config).plan(START, goal, warm_start, torch.Generator().manual_seed(seed))
+
+
+def test_linear_dynamics_quadratic_cost_reaches_the_closed_form():
+    config = PlannerConfig(beta=0.0, iterations=600, learning_rate=0.01)
+    plan = solve(config, goal_at(0.57, -0.06))
+    expected = closed_form_step(np.array([0.07, -0.06]), config.horizon, config.action_weight)
+    np.testing.assert_allclose(plan.u, np.tile(expected, (config.horizon, 1)), atol=2e-4)
+    np.testing.assert_allclose(plan.x[0], START.x, atol=1e-6)
+    np.testing.assert_allclose(plan.x[-1], START.x + np.tile(plan.u.sum(axis=0), SIZE // 2), atol=1e-6)
+    assert plan.stamp_s == START.stamp_s
+
+
+def test_far_goal_is_pushed_at_with_the_largest_steps():
+    plan = solve(PlannerConfig(beta=0.0), goal_at(0.9, 0.25))
+    np.testing.assert_allclose(plan.u, 0.05, atol=1e-6)
+
+
+def test_workspace_bounds_the_pusher():
+    plan = solve(PlannerConfig(beta=0.0, workspace_m=(0.3, 0.5, -0.02, 0.35)), goal_at(0.9, -0.3))
+    pusher = START.x[-2:] + np.cumsum(plan.u, axis=0)
+    assert pusher[:, 0].max() <= 0.5 + 1e-6
+    assert pusher[:, 1].min() >= -0.02 - 1e-6
+    np.testing.assert_allclose(pusher[-1], [0.5, -0.02], atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    warm=st.lists(st.floats(-0.2, 0.2), min_size=8, max_size=8),
+    x=st.floats(0.3, 0.9),
+    y=st.floats(-0.3, 0.3),
+    beta=st.sampled_from([0.0, 0.01, 1.0]),
+    rate=st.sampled_from([0.01, 0.1, 3.0]),
+    restarts=st.sampled_from([1, 3]),
+)
+def test_never_worse_than_the_warm_start_and_always_in_bounds(warm, x, y, beta, rate, restarts):
+    config = PlannerConfig(beta=beta, learning_rate=rate, restarts=restarts, iterations=8)
+    plan = solve(config, goal_at(x, y), np.array(warm).reshape(4, 2))
+    assert plan.objective <= plan.warm_start_objective
+    assert np.abs(plan.u).max() <= config.step_limit_m + 1e-6
+    pusher = START.x[-2:] + np.cumsum(plan.u, axis=0)
+    low_x, high_x, low_y, high_y = config.workspace_m
+    assert np.all((pusher >= np.array([low_x, low_y]) - 1e-6) & (pusher <= np.array([high_x, high_y]) + 1e-6))
+    total = plan.task_cost + beta * plan.distance2
+    assert plan.objective == pytest.approx(total, rel=1e-5, abs=1e-9)
+    if plan.status is PlanStatus.IMPROVED:
+        assert plan.objective < plan.warm_start_objective
+
+
+def test_surrogate_has_the_gradient_of_the_objective():
+    planner = Planner(BUNDLE, PlannerConfig(beta=0.7))
+    u = torch.full((2, 4, 2), 0.01)
+    u[1] = -0.02
+    u.requires_grad_()
+    x0, target = torch.from_numpy(START.x).float(), torch.from_numpy(goal_at(0.7, 0.1).markers_m).float().reshape(-1)
+    for level, sigma in enumerate(SIGMAS):
+        rollout = planner.rollout(x0, u, target)
+        (found,) = torch.autograd.grad(planner.surrogate(rollout, u, level).sum(), u, retain_graph=True)
+        z = BUNDLE.normalizer.normalize(rollout.x[:, :-1], u)
+        true = rollout.task_cost + 0.7 * squared_distance(z, BUNDLE.reference, sigma).sum(-1)
+        (expected,) = torch.autograd.grad(true.sum(), u)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_anneals_from_high_to_low_with_equal_shares():
+    BUNDLE.score.levels.clear()
+    solve(PlannerConfig(beta=0.1, iterations=20), goal_at(0.6, 0.0))
+    assert [(k, len(list(g))) for k, g in itertools.groupby(BUNDLE.score.levels)] == [(0, 5), (1, 5), (2, 5), (3, 5)]
+
+
+def test_named_levels_are_used_alone():
+    BUNDLE.score.levels.clear()
+    solve(PlannerConfig(beta=0.1, iterations=10, sigmas=(0.1, 0.01)), goal_at(0.6, 0.0))
+    assert sorted(set(BUNDLE.score.levels)) == [1, 3]
+
+
+def test_steps_are_those_of_adam():
+    config = PlannerConfig(beta=0.0, iterations=30, learning_rate=0.003, sigmas=(0.01,))
+    goal = goal_at(0.52, 0.01)
+    planner = Planner(BUNDLE, config)
+    x0, target = torch.from_numpy(START.x).float(), torch.from_numpy(goal.markers_m).float().reshape(-1)
+    fraction = torch.zeros(1, config.horizon, 2, requires_grad=True)
+    adam = torch.optim.Adam([fraction], lr=config.learning_rate)
+    for _ in range(config.iterations):
+        adam.zero_grad()
+        planner.rollout(x0, fraction * config.step_limit_m, target).task_cost.sum().backward()
+        adam.step()
+    found = solve(config, goal).u  # J falls at every iteration here, so the last iterate is the best
+    np.testing.assert_allclose(found, fraction.detach().numpy()[0] * config.step_limit_m, atol=1e-7)
+
+
+def test_same_seed_same_plan_other_seed_other_restarts():
+    config = PlannerConfig(restarts=4, iterations=4, beta=1.0, learning_rate=1e-5)
+    first, again, other = (solve(config, goal_at(0.8, 0.2), seed=s) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first.u, again.u)
+    assert not np.array_equal(first.u, other.u)
+
+
+def test_penalty_keeps_the_plan_nearer_to_the_data():
+    goal = goal_at(0.9, 0.3)
+    free, kept = (solve(PlannerConfig(beta=beta), goal) for beta in (0.0, 10.0))
+    assert kept.data_distance < free.data_distance
+    assert free.task_cost < kept.task_cost
+
+
+def test_models_that_give_nan_fail_without_motion():
+    class Broken(torch.nn.Module):
+        def forward(self, x, u):
+            return x * torch.nan
+
+    broken = dataclasses.replace(BUNDLE, dynamics=Broken())
+    planner = Planner(broken, PlannerConfig())
+    plan = planner.plan(START, goal_at(0.6, 0.0), np.full((4, 2), 0.03), torch.Generator())
+    assert plan.status is PlanStatus.FAILED
+    assert not plan.u.any()
+
+
+def test_settings_that_do_not_fit_the_bundle_are_refused_with_the_remedy():
+    with pytest.raises(InputError, match=r"sigmas: 0.3 is not a level of the bundle; choose from 0.2, 0.1"):
+        Planner(BUNDLE, PlannerConfig(sigmas=(0.3,)))
+    with pytest.raises(InputError, match=r"iterations = 3 is fewer than the 4 noise levels"):
+        Planner(BUNDLE, PlannerConfig(iterations=3))
+    with pytest.raises(InputError, match=r"step_limit_m = 0.06 exceeds 0.05"):
+        Planner(BUNDLE, PlannerConfig(step_limit_m=0.06))
