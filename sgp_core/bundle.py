@@ -181,7 +181,7 @@ def _load_script(file: Path) -> torch.jit.ScriptModule:
 
 def _load_reference(file: Path, layout: MarkerLayout) -> tuple[ndarray, ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
             x, u = np.asarray(arrays["x"], dtype=float), np.asarray(arrays["u"], dtype=float)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{file} does not hold reference tuples ({error}); {MAKE_AGAIN}") from error

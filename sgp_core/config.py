@@ -225,7 +225,7 @@ class TrainConfig(Config):
     layers: int = setting(4, "number of hidden layers", low=1, high=16)
     batch_size: int = setting(32, "tuples per optimiser step", low=1, high=65536)
     learning_rate: float = setting(2e-3, "AdamW learning rate", low=1e-6, high=1.0)
-    weight_decay: float = setting(0.3, "AdamW weight decay of the dynamics; the score has none", low=0.0, high=100.0)
+    weight_decay: float = setting(0.1, "AdamW weight decay of the dynamics; the score has none", low=0.0, high=100.0)
     steps: int = setting(12000, "optimiser steps at most, per network", low=1, high=10_000_000)
     check_every: int = setting(250, "optimiser steps between held-out checks", low=1, high=1_000_000)
     patience: int = setting(12, "checks without improvement before training stops", low=1, high=10_000)

@@ -116,7 +116,8 @@ class Transitions:
             InputError: the file is missing, damaged, of another schema, or its arrays do not fit together.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # Opened here, because np.load leaves a damaged file open.
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
                 arrays = {name: np.asarray(file[name]) for name in ARRAYS}
             if header["schema"] != SCHEMA:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import MpcConfig, PlannerConfig, SimConfig
 from sgp_core.mpc import Controller, initial_carry
+from sgp_core.run_cost import MAX_STEPS, SETTLE_S, SUCCESS_COST_CM2, cost_cm2
 from sgp_core.sim.rig import Rig
 from sgp_core.types import Goal, Reason, State
-
-STEPS_AT_MOST = 25  # a run ends here when the controller has not arrived
-SUCCESS_COST_CM2 = 5.0
-SETTLE_S = 1.0  # the cost is read this long after the last step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +47,7 @@ def run_loop(
     initial = cost_cm2(rig.markers(), goal)
     states, poses, plan_s, reference = [], [rig.box_pose()], [], rig.pusher()
     reason, steps = Reason.NO_STATE, 0
-    while steps < STEPS_AT_MOST:
+    while steps < MAX_STEPS:
         state = State(stamp_s=rig.time_s, x=bundle.layout.pack(rig.noisy_markers(), rig.pusher()))
         decision = controller.control(state, goal, carry)
         carry, reason = decision.carry, decision.step.status
@@ -76,8 +71,3 @@ def run_loop(
         box_poses=poses,
         last_reason=reason,
     )
-
-
-def cost_cm2(markers: np.ndarray, goal: Goal) -> float:
-    """Sum over the marker coordinates of the squared error [cm^2]."""
-    return float((((markers - goal.markers_m) * 100.0) ** 2).sum())

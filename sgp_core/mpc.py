@@ -31,7 +31,7 @@ class Decision:
 
 def initial_carry(seed: int = 0) -> MpcCarry:
     """The carry before the first plan."""
-    return MpcCarry(u=None, stamp_s=0.0, generator_state=torch.Generator().manual_seed(seed).get_state(), arrived=False)
+    return MpcCarry(u=None, stamp_s=0.0, generator_state=_state_of(torch.Generator().manual_seed(seed)))
 
 
 class Controller:
@@ -67,12 +67,12 @@ class Controller:
                 yaw_error_rad=yaw_rad,
             )
         generator = torch.Generator()
-        generator.set_state(carry.generator_state)
+        generator.set_state(torch.frombuffer(bytearray(carry.generator_state), dtype=torch.uint8))
         plan = self._planner.plan(state, goal, self._warm_start(state, carry, executed), generator)
         return Decision(
             step=self._first_step(state, plan),
             plan=plan,
-            carry=MpcCarry(u=plan.u, stamp_s=state.stamp_s, generator_state=generator.get_state(), arrived=False),
+            carry=MpcCarry(u=plan.u, stamp_s=state.stamp_s, generator_state=_state_of(generator)),
             marker_error_m=error_m,
             yaw_error_rad=yaw_rad,
         )
@@ -116,6 +116,10 @@ def goal_error(layout: MarkerLayout, state: State, goal: Goal) -> tuple[float, f
     markers = layout.markers(state.x)
     yaw = wrap_angle(layout.pose_of(markers)[2] - layout.pose_of(goal.markers_m)[2])
     return float(np.linalg.norm(markers - goal.markers_m, axis=-1).mean()), abs(yaw)
+
+
+def _state_of(generator: torch.Generator) -> bytes:
+    return generator.get_state().numpy().tobytes()
 
 
 def _no_step(state: State, status: Reason, reason: str) -> Step:

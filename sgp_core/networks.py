@@ -18,17 +18,23 @@ def cosine_sigmas(high: float, low: float, count: int) -> tuple[float, ...]:
 
 
 class DynamicsMLP(nn.Module):
-    """Marker displacements from z_bar; the pusher's own motion is known and not learned."""
+    """Marker displacements as a matrix that depends on z_bar, times the step: M(x, u) u.
+
+    The pusher's own motion is known and not learned. So is rest: pushing is quasistatic, nothing moves by itself. A
+    network that gives displacements outright moves the box a little while the pusher rests, and a planner finds that
+    out: near the goal it waits for a turn that never comes.
+    """
 
     def __init__(self, markers: int, hidden: int, layers: int) -> None:
         super().__init__()
         widths = [2 * markers + 4] + [hidden] * layers
         blocks = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
-        self.net = nn.Sequential(*blocks, nn.Linear(hidden, 2 * markers))
+        self.net = nn.Sequential(*blocks, nn.Linear(hidden, 4 * markers))
 
     def forward(self, z: Tensor) -> Tensor:
         """z_bar (B, 2N+4) to marker displacements (B, 2N), normalised by the position scale."""
-        return self.net(z)
+        matrix = self.net(z).unflatten(-1, (-1, 2))
+        return (matrix * z[:, None, -2:]).sum(-1)
 
 
 class ScoreMLP(nn.Module):
@@ -69,7 +75,7 @@ class DynamicsInMetres(nn.Module):
     def __init__(self, net: DynamicsMLP, normalizer: Normalizer) -> None:
         super().__init__()
         self.net = net
-        self.register_buffer("centre", torch.tensor((*normalizer.x_centre, 0.0, 0.0)))
+        self.register_buffer("centre", torch.tensor((*normalizer.x_centre, 0.0, 0.0), dtype=torch.float32))
         self.register_buffer("scale", normalizer.scales())
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
@@ -94,9 +100,9 @@ class ScoreInMetres(nn.Module):
     def __init__(self, net: ScoreMLP, normalizer: Normalizer, sigmas: tuple[float, ...]) -> None:
         super().__init__()
         self.net = net
-        self.register_buffer("centre", torch.tensor((*normalizer.x_centre, 0.0, 0.0)))
+        self.register_buffer("centre", torch.tensor((*normalizer.x_centre, 0.0, 0.0), dtype=torch.float32))
         self.register_buffer("scale", normalizer.scales())
-        self.register_buffer("sigmas", torch.tensor(sigmas))
+        self.register_buffer("sigmas", torch.tensor(sigmas, dtype=torch.float32))
 
     def forward(self, x: Tensor, u: Tensor, level: Tensor) -> Tensor:
         """x (B, 2N+2), u (B, 2) [m; table], level (B,) to the gradient of log p_sigma by (x, u), (B, 2N+4) [1/m]."""

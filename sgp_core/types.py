@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
@@ -97,7 +96,7 @@ class MpcCarry:
 
     u: Float[ndarray, "T 2"] | None  # last plan's steps [m]; None before the first plan
     stamp_s: float  # stamp of that plan
-    generator_state: torch.Tensor  # random state of the restarts
+    generator_state: bytes  # of the torch.Generator that draws the restarts
     arrived: bool = False  # inside the goal's hysteresis band
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -39,6 +40,7 @@ LayoutOption = Annotated[Path | None, typer.Option(help="marker layout YAML; con
 SeedOption = Annotated[int, typer.Option(min=0, help="seed; the same seed gives the same result")]
 BundleArgument = Annotated[Path | None, typer.Argument(help="folder of a bundle; the default bundle when left out")]
 BundleOption = Annotated[Path | None, typer.Option(help="folder of a bundle; the default bundle when left out")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="torch threads; more than one pays for wide networks only")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="planner setting, such as beta=0.1; repeatable")]
 
 
@@ -81,12 +83,14 @@ def train(
     preset: Annotated[str, typer.Option(help="small (the default bundle) or paper (4x1024)")] = "small",
     seed: SeedOption = 0,
     sets: Annotated[list[str] | None, typer.Option("--set", help="training setting, such as steps=4000")] = None,
+    threads: ThreadsOption = 1,
 ) -> None:
     """Train dynamics and score, measure them on demonstrations held out, write a verified bundle."""
     if preset not in PRESETS:
         raise InputError(f"--preset {preset} is not known; choose one of {', '.join(PRESETS)}")
     config = PRESETS[preset].replaced(seed=seed, **_pairs(sets))
     transitions = Transitions.load(data)
+    torch.set_num_threads(threads)
     with _bar("held-out loss {task.fields[loss]:.5f}") as bar:
         tasks = {n: bar.add_task(n, total=config.steps, loss=float("nan")) for n in ("dynamics", "score")}
         bundle = train_bundle(
@@ -120,14 +124,16 @@ def evaluate(
             f"--suite {suite} --planner {planner}: known are suite {arena.SUITE} and planner {arena.PLANNER}"
         )
     path = _bundle(bundle)
-    sha256 = load_bundle(path).sha256
     poses = _goals(goals)
+    models = load_bundle(path)
     planners = [PlannerConfig().replaced(**{**_pairs(sets), "beta": b}) for b in beta.split(",")]
+    for config in planners:
+        Planner(models, config)  # refuses what does not fit the bundle before the work starts
     todo = arena.trials_of(path, planners, MpcConfig(), poses, trials, seed)
     with _bar() as bar:
         task = bar.add_task("closed loops", total=len(todo))
         runs = arena.run_all(todo, jobs, lambda: bar.advance(task))
-    result = arena.rows(todo, runs, sha256)
+    result = arena.rows(todo, runs, models.sha256)
     _print_rows(result, list(poses))
     if gradients:
         for config in planners:
@@ -143,7 +149,7 @@ def evaluate(
 def info(
     bundle: BundleArgument = None,
     plans: Annotated[int, typer.Option(min=0, help="measure the time of so many plans at the default settings")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="torch threads while measuring")] = 1,
+    threads: ThreadsOption = 1,
 ) -> None:
     """Verify a bundle and tell what is in it: data, training, held-out figures; with --plans the time of a plan."""
     models = load_bundle(_bundle(bundle))
@@ -255,5 +261,5 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {error}")
+        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)

@@ -25,10 +25,7 @@ def test_prop_3_distance_is_log_likelihood_of_perturbed_data(points, sigma):
     z = points[:5] + 0.1
     count, n = points.shape
     log_p = np.array(
-        [
-            logsumexp([gaussian_log_density(zi, p, sigma) for p in points.numpy()]) - np.log(count)
-            for zi in z.numpy()
-        ]
+        [logsumexp([gaussian_log_density(zi, p, sigma) for p in points.numpy()]) - np.log(count) for zi in z.numpy()]
     )
     constant = sigma**2 * (np.log(count) + n / 2 * np.log(2 * np.pi * sigma**2))
     np.testing.assert_allclose(-(sigma**2) * log_p, squared_distance(z, points, sigma).numpy() + constant, rtol=1e-9)

@@ -96,5 +96,5 @@ def test_yaw_error_wraps():
 def test_the_same_carry_gives_the_same_decision():
     once, again = (controller(restarts=3).control(state_at(0.5, 0.0, 0.0), GOAL, initial_carry(7)) for _ in range(2))
     np.testing.assert_array_equal(once.plan.u, again.plan.u)
-    assert once.carry.generator_state.equal(again.carry.generator_state)
-    assert not once.carry.generator_state.equal(initial_carry(7).generator_state)
+    assert once.carry.generator_state == again.carry.generator_state
+    assert once.carry.generator_state != initial_carry(7).generator_state

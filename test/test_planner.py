@@ -133,7 +133,7 @@ def test_penalty_keeps_the_plan_nearer_to_the_data():
 
 def test_models_that_give_nan_fail_without_motion():
     class Broken(torch.nn.Module):
-        def forward(self, x, u):
+        def forward(self, x, u):  # noqa: ARG002
             return x * torch.nan
 
     broken = dataclasses.replace(BUNDLE, dynamics=Broken())

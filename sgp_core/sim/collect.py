@@ -33,6 +33,7 @@ class CollectConfig(Config):
 
 START: Pose = (0.50, 0.0, 0.0)
 TABLE_LOW, TABLE_HIGH = (0.48, -0.16, -0.6), (0.80, 0.16, 0.6)
+PACE_M = (0.025, 0.05)  # longest step along an axis of the slowest and of the boldest person
 GOAL_LOW, GOAL_HIGH = (0.60, -0.15, -0.5), (0.80, 0.15, 0.5)
 
 
@@ -76,15 +77,17 @@ def _demonstrate(
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]:
     """One demonstration: rows of (x, u realised, u commanded, x_next, number)."""
     rows = []
+    habits = Habits(boldest_m=random.uniform(*PACE_M))
     x = layout.pack(rig.noisy_markers(), rig.pusher())
     for _ in range(config.longest):
-        u = step(layout, rig.box_pose(), rig.pusher(), goal, Habits(), random)
-        if u is None:
-            break
+        wish = step(layout, rig.box_pose(), rig.pusher(), goal, habits, random)
+        u = np.zeros(2) if wish is None else wish
         rig.move(rig.pusher(), u, config.step_duration_s)
         x_next = layout.pack(rig.noisy_markers(), rig.pusher())
         rows.append((x, x_next[-2:] - x[-2:], u, x_next, number))
         x = x_next
+        if wish is None:  # content: the hand has come to rest, which the planner must know to be possible
+            break
     return rows
 
 

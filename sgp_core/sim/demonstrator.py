@@ -28,7 +28,8 @@ class Habits:
     direction_rad: float = 0.12
     length: float = 0.15  # of the step's length
     contact_m: float = 0.006
-    boldest_m: float = 0.05  # longest step along an axis
+    boldest_m: float = 0.05  # longest step along an axis; everybody has a pace of their own
+    pause: float = 0.1  # how often the hand rests for a step, to look
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,8 @@ def step(
     choice = choose_contact(layout, box, pusher, goal)
     if choice is None:
         return None
+    if random.random() < habits.pause:
+        return np.zeros(2)
     contact, push_m = choice
     turn = rotation(box[2])
     centre = np.array(box[:2])

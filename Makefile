@@ -1,0 +1,71 @@
+# Everything starts here: `make` lists the targets. Needs python3 (3.11 or newer, with venv), make and git.
+SHELL := /bin/bash
+PYTHON ?= python3
+GOAL ?= center
+SEED ?= 0
+OUT ?= out/demo
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
+
+# Where to take torch from instead of pip's usual index, for a build without CUDA:
+#   make demo TORCH_INDEX_URL=https://download.pytorch.org/whl/cpu
+TORCH_INDEX_URL ?=
+
+# A sourced ROS installation must not leak into the environment, nor a middleware that it does not have.
+unexport PYTHONPATH
+unexport PYTHONHOME
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+export RMW_IMPLEMENTATION := rmw_fastrtps_cpp
+# The ROS wheels put their ament index into the environment, but nothing tells ROS so.
+export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format model clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
+
+demo: $(VENV)/.installed  ## push the box to a goal on the simulated rig (GOAL=center|left|right, SEED, OUT)
+	$(BIN)/sgp demo --goal $(GOAL) --seed $(SEED) --out $(OUT)
+
+test: lint  ## every check: lint, types, import arrows, tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev  ## ruff, mypy and import-linter
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## let ruff mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+model: $(VENV)/.installed  ## collect demonstrations and train the default bundle, models/default
+	$(BIN)/sgp collect --seed 0 --out out/model/demonstrations.npz
+	$(BIN)/sgp train out/model/demonstrations.npz --seed 0 --preset small --out models/default
+
+clean:  ## remove the environment, builds, caches and out/
+	rm -rf $(VENV) build dist *.egg-info out .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The install is editable: a changed source, setting or model counts at once, without another `make`. The share folder is
+# then this checkout (sgp_core/share.py); test/test_package.py looks into the wheel that others install.
+INPUTS := setup.py pyproject.toml constraints.txt Makefile
+TORCH := $(if $(TORCH_INDEX_URL),$(PIP) --no-deps --constraint constraints.txt --index-url $(TORCH_INDEX_URL) torch)
+
+$(VENV)/.installed: $(INPUTS) | $(VENV)/bin/python
+	$(TORCH)
+	$(PIP) --constraint constraints.txt --editable '.[ros]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(INPUTS) | $(VENV)/bin/python
+	$(TORCH)
+	$(PIP) --constraint constraints.txt --editable '.[ros,dev]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "sgp_ros needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) --version); set PYTHON=python3.12 or the like"; exit 1; }
+	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,105 @@
+"""What mpc_node knows of the world, when it learnt it, and what of that speaks against a step."""
+
+from __future__ import annotations
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray
+
+from sgp_core.config import MpcConfig, PlannerConfig
+from sgp_core.errors import InputError
+from sgp_core.layout import MarkerLayout
+from sgp_core.safety import Fault, check_age, check_state
+from sgp_core.types import Goal, Reason, State
+from sgp_ros import convert
+
+PUSHER_STATE_TIMEOUT_S = 1.0
+
+
+class Inputs:
+    """The newest state, goal and pusher report.
+
+    Args:
+        layout: of the bundle; states and goals have to fit it.
+        step_duration_s: of the bundle; the pusher's has to be the same.
+    """
+
+    def __init__(self, layout: MarkerLayout, step_duration_s: float) -> None:
+        self._layout, self._step_duration_s = layout, step_duration_s
+        self.state: State | None = None  # the last good one
+        self.bad_state: Fault | None = None  # what is wrong with the newest one, if something is
+        self.goal: Goal | None = None
+        self.pusher: convert.PusherReport | None = None
+        self._state_received_s = self._pusher_received_s = 0.0  # steady
+        self._pusher_error = ""
+
+    def take_state(self, message: PoseArray, steady_s: float) -> None:
+        """A bad state does not replace a good one: that one serves until it is too old."""
+        state = convert.state_from_msg(message, self._layout)
+        if isinstance(state, Fault):
+            self.bad_state = state
+        else:
+            self.state, self.bad_state, self._state_received_s = state, None, steady_s
+
+    def take_pusher(self, message: DiagnosticArray, steady_s: float) -> None:
+        """The report, or why it cannot be read."""
+        try:
+            self.pusher = convert.pusher_report_from_msg(message)
+            self._pusher_received_s, self._pusher_error = steady_s, ""
+        except InputError as error:
+            self.pusher, self._pusher_error = None, str(error)
+
+    def take_goal(self, goal: Goal) -> None:
+        """The same goal again is no news: planning towards it goes on."""
+        if self.goal is None or not np.array_equal(goal.markers_m, self.goal.markers_m):
+            self.goal = goal
+
+    def forget_state(self) -> None:
+        """For a clock that was set back; the goal has no time."""
+        self.state = self.bad_state = None
+
+    def obstacle(
+        self, now_s: float, steady_s: float, planner: PlannerConfig, mpc: MpcConfig, *, enabled: bool
+    ) -> Fault | None:
+        """Why no step may be planned or sent now; None when one may.
+
+        Args:
+            now_s: ROS time, the clock of the stamps.
+            steady_s: steady time, for what has to be noticed while ROS time stands still.
+            planner: its `workspace_m` counts.
+            mpc: its `state_timeout_s` counts.
+            enabled: in a dry run the pusher is not asked.
+        """
+        if now_s <= 0.0:
+            return Fault(reason=Reason.NO_STATE, text="ROS time is 0, waiting for /clock")
+        if self.state is None:
+            return self.bad_state or Fault(reason=Reason.NO_STATE, text="no state yet; is mocap_node running?")
+        wrong = check_state(self.state.x, self.state.stamp_s, now_s, mpc.state_timeout_s, planner.workspace_m)
+        if wrong is None:
+            wrong = check_age(self._state_received_s, steady_s, mpc.state_timeout_s)
+        if wrong is not None and wrong.reason == Reason.STALE_STATE and self.bad_state is not None:
+            return self.bad_state  # states do come; what is wrong with them says more than their age
+        if wrong is not None:
+            return wrong
+        if self.goal is None:
+            return Fault(reason=Reason.NO_GOAL, text="no goal; publish goal_pose or goal_markers")
+        return self._pusher_obstacle(steady_s) if enabled else None
+
+    def _pusher_obstacle(self, steady_s: float) -> Fault | None:
+        pusher = self.pusher
+        if pusher is None or steady_s - self._pusher_received_s > PUSHER_STATE_TIMEOUT_S:
+            text = self._pusher_error or f"no pusher_state for {PUSHER_STATE_TIMEOUT_S:g} s; is pusher_node running?"
+            return Fault(reason=Reason.NO_PUSHER, text=text)
+        if abs(pusher.step_duration_s - self._step_duration_s) > 1e-6:
+            text = (
+                f"pusher_node has step_duration_s = {pusher.step_duration_s:g}, the bundle was trained with"
+                f" {self._step_duration_s:g}; start pusher_node with the bundle's"
+            )
+            return Fault(reason=Reason.STEP_DURATION_MISMATCH, text=text)
+        reason = pusher.condition.reason
+        if reason == Reason.RUNNING:
+            return None
+        # Only the node itself can tell "waiting" from a latched fault of the same reason.
+        if reason in (Reason.PUSHER_DISABLED, Reason.NO_PUSHER) and not pusher.faulted:
+            return Fault(reason=reason, text=f"pusher: {pusher.condition.text}")
+        return Fault(reason=Reason.PUSHER_FAULT, text=f"pusher fault {reason}: {pusher.condition.text}")

@@ -1,0 +1,375 @@
+"""States and goals in, steps out; planning runs in its own thread."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseArray, PoseStamped, Vector3Stamped
+from nav_msgs.msg import Path
+from std_srvs.srv import SetBool, Trigger
+from visualization_msgs.msg import MarkerArray
+
+from sgp_core.bundle import load_bundle
+from sgp_core.config import Config, MpcConfig, PlannerConfig, setting
+from sgp_core.errors import InputError
+from sgp_core.mpc import Controller, initial_carry
+from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_age, check_state, check_step
+from sgp_core.share import share_path
+from sgp_core.types import Goal, Plan, Reason, State
+from sgp_ros import convert
+from sgp_ros.inputs import Inputs
+from sgp_ros.planning import Job, Outcome, PlanWorker
+from sgp_ros.running import LATCHED_QOS, RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
+
+WATCH_PERIOD_S = 0.05
+REPEAT_S = 1.0
+JOIN_S = 0.8
+TIMES_KEPT = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class MpcNodeConfig(Config):
+    """What only the node needs to know."""
+
+    bundle: str = setting("", "folder of the model bundle; empty takes models/default", live=False)
+    seed: int = setting(0, "seed of the planner's random restarts", low=0, high=2**31 - 1, live=False)
+    enabled: bool = setting(
+        True, "whether steps are sent from the start; ~/enable changes it while running", live=False
+    )
+    torch_threads: int = setting(1, "threads torch uses for one plan", low=1, high=64, live=False)
+
+
+class MpcNode(SgpNode):
+    """Plans at a fixed rate from the newest state and sends the first step, if nothing speaks against it.
+
+    Everything but the planning itself runs in the executor's thread, so nothing here needs a lock.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("mpc_node", [PlannerConfig(), MpcConfig(), MpcNodeConfig()])
+        own = self.settings.get(MpcNodeConfig)
+        self._bundle = load_bundle(FilePath(own.bundle) if own.bundle else share_path("models", "default"))
+        self._layout = self._bundle.layout
+        self._seed, self._enabled = own.seed, own.enabled
+        self._carry, self._generation = initial_carry(self._seed), 0
+        self._inputs = Inputs(self._layout, self._bundle.step_duration_s)
+        self._planned_step_ns = 0  # stamp of the step that belongs to the carry; 0 when it was not sent
+        self._last_stamp_s = 0.0  # stamp of the last message on `step`, holds included
+        self._under_way_until_s = 0.0  # ROS time
+        self._now_s = 0.0  # ROS time at the last watch
+        self._condition: Fault | None = None  # what was reported last
+        self._reported_s = 0.0  # and when, steady
+        self._solve_s: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._steps, self._overruns = 0, 0
+        self._plan: Plan | None = None
+        self._errors = (float("nan"), float("nan"))  # markers [m], yaw [rad]
+        self._done = self.create_guard_condition(self._on_planned)
+        self._worker = PlanWorker(own.torch_threads, self._done.trigger)
+        self._take_settings()
+        self._warm_up()
+        self.settings.check = self._fits
+        self._connect()
+        self.get_logger().info(f"ready, bundle {self._bundle.path} ({self._bundle.sha256[:12]})")
+
+    def _connect(self) -> None:
+        self._step = self.create_publisher(Vector3Stamped, "step", RELIABLE_QOS)
+        self._status = self.create_publisher(DiagnosticStatus, "status", REPORT_QOS)
+        self._path = self.create_publisher(Path, "plan", RELIABLE_QOS)
+        self._markers = self.create_publisher(MarkerArray, "plan_markers", RELIABLE_QOS)
+        self.create_subscription(PoseArray, "state", self._on_state, SENSOR_QOS)
+        self.create_subscription(DiagnosticArray, "pusher_state", self._on_pusher, SENSOR_QOS)
+        # Twice each: transient local brings a goal given before this node started, but does not match the volatile
+        # publishers of RViz and `ros2 topic pub`. Taking the same goal twice changes nothing.
+        for qos in (LATCHED_QOS, RELIABLE_QOS):
+            self.create_subscription(PoseStamped, "goal_pose", self._on_goal_pose, qos)
+            self.create_subscription(PoseArray, "goal_markers", self._on_goal_markers, qos)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_service(Trigger, "~/set_goal_from_state", self._on_set_goal_from_state)
+        # Control follows ROS time, so that a replay at half speed plans half as often. The watch does not: it has to
+        # notice that time itself stands still.
+        self._timer = self.create_timer(1.0 / self._mpc.rate_hz, self._on_control)
+        self.create_timer(WATCH_PERIOD_S, self._on_watch, clock=self.steady_clock)
+
+    # --- settings --------------------------------------------------------------------------------------------------
+
+    def _take_settings(self) -> None:
+        self._planner, self._mpc = self.settings.get(PlannerConfig), self.settings.get(MpcConfig)
+        # The carry stays: a new weight or horizon does not throw the warm start away.
+        self._controller = Controller(self._bundle, self._planner, self._mpc)
+
+    def _fits(self, candidates: Sequence[Config]) -> None:
+        planner = next(config for config in candidates if isinstance(config, PlannerConfig))
+        mpc = next(config for config in candidates if isinstance(config, MpcConfig))
+        Controller(self._bundle, planner, mpc)
+
+    def _warm_up(self) -> None:
+        """Plan once before anybody waits: TorchScript compiles in its first calls, in the thread that runs it."""
+        x = self._bundle.reference_x[0]
+        goal = Goal(markers_m=self._layout.markers(x) + 0.1)
+        self._submit(State(stamp_s=0.0, x=x), goal, executed=False)
+        outcome = self._worker.wait()
+        if outcome.error is not None:
+            raise InputError(f"the bundle {self._bundle.path} cannot plan: {outcome.error}") from outcome.error
+        self.get_logger().info(f"warm-up plan took {outcome.wall_s * 1e3:.0f} ms")
+        self._generation += 1
+
+    # --- input: swap data, nothing else ----------------------------------------------------------------------------
+
+    def _on_state(self, message: PoseArray) -> None:
+        self._inputs.take_state(message, self.steady_s())
+
+    def _on_pusher(self, message: DiagnosticArray) -> None:
+        self._inputs.take_pusher(message, self.steady_s())
+
+    def _on_goal_pose(self, message: PoseStamped) -> None:
+        self._take_goal("goal_pose", lambda: convert.goal_from_pose(message, self._layout))
+
+    def _on_goal_markers(self, message: PoseArray) -> None:
+        self._take_goal("goal_markers", lambda: convert.goal_from_markers(message, self._layout))
+
+    def _take_goal(self, topic: str, read: Callable[[], Goal]) -> None:
+        try:
+            self._inputs.take_goal(read())
+        except InputError as error:
+            self.get_logger().error(f"{topic} refused, the goal stays as it was: {error}")
+
+    # --- one control cycle -----------------------------------------------------------------------------------------
+
+    def _on_control(self) -> None:
+        if self.settings.changed():
+            self._take_settings()
+            self._timer.timer_period_ns = round(convert.NS / self._mpc.rate_hz)
+        obstacle = self._obstacle(newest=True)
+        if obstacle is not None:
+            self._report(obstacle)
+            return
+        state, goal = self._inputs.state, self._inputs.goal
+        if state is None or goal is None or state.stamp_s <= self._last_stamp_s:
+            return  # planned from this state already; when no newer one comes, it grows stale and the watch sees it
+        if not self._submit(state, goal, executed=self._executed()):
+            self._overruns += 1
+
+    def _submit(self, state: State, goal: Goal, *, executed: bool) -> bool:
+        job = Job(
+            controller=self._controller,
+            state=state,
+            goal=goal,
+            carry=self._carry,
+            executed=executed,
+            generation=self._generation,
+        )
+        return self._worker.submit(job)
+
+    def _executed(self) -> bool:
+        """Did the pusher take the step that belongs to the carry?"""
+        pusher = self._inputs.pusher
+        return pusher is not None and 0 < self._planned_step_ns == pusher.step_stamp_ns
+
+    def _on_planned(self) -> None:
+        while (outcome := self._worker.take()) is not None:
+            if outcome.job.generation != self._generation:
+                continue  # planned for a world that is gone: reset, or time was set back
+            if outcome.job.goal is not self._inputs.goal:
+                self._on_control()  # the goal moved meanwhile: plan again rather than push towards the old one
+                continue
+            self._conclude(outcome)
+
+    def _conclude(self, outcome: Outcome) -> None:
+        self._planned_step_ns = 0
+        if outcome.decision is None:
+            self.get_logger().error(f"planning failed: {outcome.error!r}")
+            self._carry = initial_carry(self._seed)
+            self._report(Fault(reason=Reason.PLANNER_ERROR, text=f"planning failed: {outcome.error}"))
+            return
+        decision = outcome.decision
+        self._carry, self._plan = decision.carry, decision.plan
+        self._errors = (decision.marker_error_m, decision.yaw_error_rad)
+        if decision.plan is not None:
+            self._solve_s.append(decision.plan.solve_s)
+            self._publish_plan(decision.plan, outcome.job.goal)
+        step, now_s = decision.step, self.now_s()
+        if step.status != Reason.RUNNING:
+            self._report(Fault(reason=step.status, text=step.reason))
+            return
+        if outcome.job.state.stamp_s <= self._last_stamp_s:
+            return  # a hold was sent meanwhile, and its reason is on `status`; the pusher would refuse an older step
+        # Planning took time: the world is looked at again, and the state planned from has to be good still.
+        refused = self._obstacle(newest=True) or self._refusal(outcome.job.state, step.u, now_s)
+        if refused is None and not self._enabled:
+            refused = Fault(reason=Reason.DRY_RUN, text="planned, not sent: call ~/enable with true to push")
+        if refused is not None:
+            self._report(refused)
+            return
+        message = convert.step_to_msg(step.stamp_s, step.u)
+        self._step.publish(message)
+        self._steps += 1
+        self._planned_step_ns = convert.stamp_ns(message.header.stamp)
+        self._last_stamp_s = step.stamp_s
+        self._under_way_until_s = step.stamp_s + self._bundle.step_duration_s
+        self._report(Fault(reason=Reason.RUNNING, text=step.reason))
+
+    # --- what speaks against a step --------------------------------------------------------------------------------
+
+    def _obstacle(self, *, newest: bool) -> Fault | None:
+        """Why no step may be planned or sent now; with `newest` the very last state has to be good, too."""
+        if newest and self._inputs.bad_state is not None:
+            return self._inputs.bad_state
+        now_s, steady_s = self.now_s(), self.steady_s()
+        return self._inputs.obstacle(now_s, steady_s, self._planner, self._mpc, enabled=self._enabled)
+
+    def _refusal(self, state: State, u: np.ndarray, now_s: float) -> Fault | None:
+        """The same checks for the state that was planned from, and for the step itself."""
+        workspace_m = self._planner.workspace_m
+        wrong = check_state(state.x, state.stamp_s, now_s, self._mpc.state_timeout_s, workspace_m)
+        return wrong or check_step(u, state.x[-2:], self._planner.step_limit_m, workspace_m)
+
+    def _on_watch(self) -> None:
+        """Between control cycles: a step under way must not outlive the trust in the state."""
+        now_s = self.now_s()
+        if now_s < self._now_s - FUTURE_TOLERANCE_S:
+            self._time_set_back()
+        self._now_s = now_s
+        obstacle = self._obstacle(newest=False)
+        if obstacle is None:
+            return
+        # At once when it is news, and now and then for whoever came later: while ROS time stands still, no control
+        # cycle repeats it.
+        news = self._condition is None or obstacle.reason != self._condition.reason
+        if news or self.steady_s() - self._reported_s >= REPEAT_S:
+            self._report(obstacle)
+
+    def _time_set_back(self) -> None:
+        """A recording started again: what was known is from the future."""
+        self.get_logger().warning("ROS time was set back: state and warm start are forgotten")
+        self._inputs.forget_state()
+        self._restart()
+        self._timer.reset()  # else it would sleep until time has caught up
+
+    def _restart(self) -> None:
+        self._carry = initial_carry(self._seed)
+        self._generation += 1
+        self._forget_steps()
+
+    def _forget_steps(self) -> None:
+        self._planned_step_ns = 0
+        self._last_stamp_s = self._under_way_until_s = 0.0
+
+    def _hold(self) -> None:
+        """Stop a step under way.
+
+        A step that was right when it was sent may end in the box or at the border once nobody looks any more. A step
+        of zero from the reference of now replaces the unfinished one, so it is a stop, with the protocol that there is:
+        no second kind of message that an arm's driver would have to know. It is sent once: should it be lost, the line
+        under way still ends after `step_duration_s`, and the pusher's own watchdogs stay awake.
+        """
+        now_s = self.now_s()
+        if now_s <= 0.0 or now_s >= self._under_way_until_s:
+            return
+        self._step.publish(convert.step_to_msg(now_s, np.zeros(2)))
+        self._planned_step_ns, self._last_stamp_s, self._under_way_until_s = 0, now_s, 0.0
+
+    # --- reports ---------------------------------------------------------------------------------------------------
+
+    def _report(self, condition: Fault) -> None:
+        """Publish the status; anything but RUNNING ends a step under way."""
+        if condition.reason in (Reason.PUSHER_DISABLED, Reason.PUSHER_FAULT):
+            self._under_way_until_s = 0.0  # the pusher holds already, and would only refuse another step
+        elif condition.reason != Reason.RUNNING:
+            self._hold()
+        if self._condition is None or condition.reason != self._condition.reason:
+            self.get_logger().info(f"{condition.reason}: {condition.text}")
+        self._condition, self._reported_s = condition, self.steady_s()
+        self._status.publish(convert.report("sgp/mpc", condition, self._values()))
+
+    def _values(self) -> dict[str, object]:
+        nan = float("nan")
+        solve_ms = np.asarray(self._solve_s) * 1e3 if self._solve_s else np.array([nan])
+        p50, p95 = np.percentile(solve_ms, [50.0, 95.0])
+        state = self._inputs.state
+        state_age_ms = nan if state is None else (self.now_s() - state.stamp_s) * 1e3
+        return {
+            "solve_ms": float(solve_ms[-1]),
+            "plan_ms_p50": float(p50),
+            "plan_ms_p95": float(p95),
+            "plan_ms_max": float(solve_ms.max()),
+            "state_age_ms": state_age_ms,
+            "marker_error_mm": self._errors[0] * 1e3,
+            "yaw_error_rad": self._errors[1],
+            "objective": nan if self._plan is None else self._plan.objective,
+            "data_distance": nan if self._plan is None else self._plan.data_distance,
+            "steps": self._steps,
+            "overruns": self._overruns,
+            "enabled": self._enabled,
+        }
+
+    def _publish_plan(self, plan: Plan, goal: Goal) -> None:
+        # Built only while somebody looks.
+        if self._path.get_subscription_count() > 0:
+            self._path.publish(convert.plan_to_path(plan, self._bundle.step_duration_s))
+        if self._markers.get_subscription_count() > 0:
+            self._markers.publish(convert.plan_to_markers(plan, self._layout, goal))
+
+    def diagnostics(self) -> DiagnosticStatus:
+        """The same as on `status`."""
+        values = {**self._values(), "bundle_sha256": self._bundle.sha256}
+        condition = self._condition or Fault(reason=Reason.NO_STATE, text="starting")
+        return convert.report("sgp/mpc_node", condition, values)
+
+    # --- services --------------------------------------------------------------------------------------------------
+
+    def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._hold()
+        last_stamp_s = self._last_stamp_s
+        self._restart()
+        self._last_stamp_s = last_stamp_s  # the pusher remembers it too
+        response.success, response.message = (
+            True,
+            "the warm start is forgotten, a step under way is stopped; the goal stays",
+        )
+        return response
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = bool(request.data)
+        response.success = True
+        response.message = "enabled: steps are sent" if self._enabled else "dry run: plans are shown, no step is sent"
+        if not self._enabled:
+            self._report(Fault(reason=Reason.DRY_RUN, text=response.message))
+        return response
+
+    def _on_set_goal_from_state(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        now_s = self.now_s()
+        state = self._inputs.state
+        wrong = None if state is None else check_age(state.stamp_s, now_s, self._mpc.state_timeout_s)
+        if state is None or wrong is not None:
+            response.success, response.message = False, "no state yet" if wrong is None else wrong.text
+            return response
+        goal = Goal(markers_m=self._layout.markers(state.x).copy())
+        self._inputs.take_goal(goal)
+        x_m, y_m, yaw_rad = self._layout.pose_of(goal.markers_m)
+        response.success, response.message = True, f"goal: x {x_m:.3f} m, y {y_m:.3f} m, yaw {yaw_rad:.3f} rad"
+        return response
+
+    def close(self) -> bool:
+        """Stop a step under way and the planner."""
+        self._generation += 1
+        self._hold()
+        ended = self._worker.stop(JOIN_S)
+        if not ended:
+            self.get_logger().warning(f"the last plan did not end within {JOIN_S:g} s and is abandoned")
+        return ended
+
+
+def main() -> int:
+    """Run the node."""
+    return run(MpcNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""`sgp` from the outside: a small model from nothing, and errors in words."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def sgp(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from sgp_ros.cli import main\nif __name__ == '__main__': main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Six demonstrations and a tiny model of them."""
+    folder = tmp_path_factory.mktemp("sgp")
+    collected = sgp("collect", "-o", str(folder / "data.npz"), "--demonstrations", "6", "--seed", "2")
+    assert collected.returncode == 0, collected.stderr
+    sets = [f"--set={s}" for s in ("hidden=16", "layers=2", "steps=60", "check_every=20")]
+    trained = sgp("train", str(folder / "data.npz"), "-o", str(folder / "model"), *sets)
+    assert trained.returncode == 0, trained.stderr
+    assert "one step, mm per marker" in trained.stdout
+    return folder
+
+
+def test_collect_train_evaluate_info(made):
+    told = sgp("info", str(made / "model"), "--plans", "2")
+    assert told.returncode == 0, told.stderr
+    assert "6 demonstrations" in told.stdout
+    assert "2x16" in told.stdout
+    assert "plan time: p50" in told.stdout
+    arguments = ["--bundle", str(made / "model"), "--goals", "center", "--trials", "2", "--set", "horizon=2"]
+    arguments += ["--set", "iterations=10", "--beta", "0,0.01"]
+    rows = []
+    for name, jobs in (("a.json", "1"), ("b.json", "2")):
+        done = sgp("evaluate", *arguments, "--jobs", jobs, "--json", str(made / name), "--seed", "4")
+        assert done.returncode == 0, done.stderr
+        rows.append(json.loads((made / name).read_text()))
+    assert [row["beta"] for row in rows[0]] == [0.0, 0.01]
+    assert set(rows[0][0]) == {
+        *("suite", "planner", "goal", "beta", "seed", "trials", "mean_cost_cm2", "std_cost_cm2", "success_rate"),
+        *("mean_steps", "plan_ms_p50", "bundle_sha256"),
+    }
+    for first, second in zip(*rows, strict=True):  # the same, however many processes
+        assert {**first, "plan_ms_p50": 0} == {**second, "plan_ms_p50": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "nowhere.npz", "-o", "m"], "data file nowhere.npz does not exist"),
+        (["info", "nowhere"], "nowhere holds no bundle.json"),
+        (["collect", "--layout", "nowhere.yaml"], "layout file nowhere.yaml cannot be read"),
+        (["evaluate", "--goals", "moon"], "goal 'moon' is not known; choose one of center, left, right"),
+        (["evaluate", "--set", "betta=1"], "unknown setting"),
+        (["evaluate", "--set", "beta"], "must look like name=value"),
+        (["evaluate", "--beta", "-1"], "beta = -1.0 must lie between 0"),
+        (["evaluate", "--suite", "far"], "known are suite paper"),
+        (["train", "x.npz", "-o", "m", "--preset", "huge"], "choose one of small, paper"),
+    ],
+)
+def test_errors_are_one_line_of_words(arguments, words, bundle_path):  # noqa: ARG001 - evaluate looks for the bundle first
+    done = sgp(*arguments)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_help_lists_the_commands():
+    told = sgp("--help").stdout
+    for command in ("demo", "collect", "train", "evaluate", "info"):
+        assert command in told

@@ -1,0 +1,52 @@
+"""What the documents say of settings and files is what the code says."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from sgp_core.config import Config, EstimatorConfig, MpcConfig, PlannerConfig, PusherConfig, SimConfig
+from sgp_core.types import Reason
+
+ROOT = Path(__file__).parents[1]
+README, NODES = (ROOT / name for name in ("README.md", "docs/nodes.md"))
+
+
+def table(*configs: type[Config]) -> str:
+    """The Markdown table of all fields; on failure the test shows what to paste."""
+    lines = ["| parameter | default | range | unit | what | live |", "|---|---|---|---|---|---|"]
+    for config in configs:
+        for field in dataclasses.fields(config):
+            meta = field.metadata
+            default = list(field.default) if isinstance(field.default, tuple) else field.default
+            bounds = "" if isinstance(field.default, str | bool) else f"{meta['low']:g} to {meta['high']:g}"
+            live = "yes" if meta["live"] else "no"
+            lines.append(f"| `{field.name}` | {default} | {bounds} | {meta['unit']} | {meta['doc']} | {live} |")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("document", "configs"),
+    [
+        (README, (PlannerConfig,)),
+        (NODES, (PlannerConfig, MpcConfig)),
+        (NODES, (EstimatorConfig,)),
+        (NODES, (PusherConfig,)),
+        (NODES, (SimConfig,)),
+    ],
+)
+def test_parameter_tables_are_those_of_the_code(document, configs):
+    assert table(*configs) in document.read_text(), f"put this into {document.name}:\n{table(*configs)}"
+
+
+def test_every_reason_code_is_explained():
+    text = NODES.read_text()
+    assert [reason for reason in Reason if f"| `{reason}` |" not in text] == []
+
+
+@pytest.mark.parametrize("document", [README, NODES, ROOT / "docs/results.md", ROOT / "CONTRIBUTING.md"])
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target

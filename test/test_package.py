@@ -1,0 +1,179 @@
+"""What pip and colcon install: the wheel is built and installed for real, then looked into."""
+
+import ast
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from sgp_core.layout import MarkerLayout
+from sgp_core.share import share_path
+
+ROOT = Path(__file__).parents[1]
+NODES = ("mocap_node", "mpc_node", "pusher_node", "rig_sim_node")
+SHARED = ("config", "launch", "models")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy so that no stale build/ folder of the checkout gets in."""
+    source, out = tmp_path_factory.mktemp("source") / "sgp_ros", tmp_path_factory.mktemp("wheel")
+    ignored = shutil.ignore_patterns(".*", "out", "build", "*.egg-info", "__pycache__")
+    shutil.copytree(ROOT, source, ignore=ignored)
+    run_pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", out, source)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def prefix(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prefix, such as /usr/local, with the wheel installed."""
+    path = tmp_path_factory.mktemp("prefix")
+    run_pip("install", "--no-deps", "--no-index", "--ignore-installed", "--prefix", path, wheel)
+    return path
+
+
+def run_pip(*arguments: object) -> None:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def files_below(folder: Path) -> set[str]:
+    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {path.as_posix() for path in found if not any(part.startswith((".", "__")) for part in path.parts)}
+
+
+@pytest.mark.parametrize("folder", SHARED)
+def test_share_folder_holds_the_whole_tree(prefix: Path, folder: str) -> None:
+    assert files_below(prefix / "share/sgp_ros" / folder) == files_below(ROOT / folder)
+
+
+def test_ament_index_knows_the_package(prefix: Path) -> None:
+    assert (prefix / "share/ament_index/resource_index/packages/sgp_ros").is_file()
+    assert (prefix / "share/sgp_ros/package.xml").read_bytes() == (ROOT / "package.xml").read_bytes()
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_ros2_run_finds_an_executable_that_starts_its_module(prefix: Path, node: str) -> None:
+    script = prefix / "lib/sgp_ros" / node
+    assert os.access(script, os.X_OK)
+    assert f"-m sgp_ros.{node} " in script.read_text()
+    assert (ROOT / "sgp_ros" / f"{node}.py").is_file()
+
+
+def test_node_executables_prefer_the_python_of_their_own_prefix(prefix: Path) -> None:
+    (prefix / "bin").mkdir(exist_ok=True)
+    own = prefix / "bin/python3"
+    own.write_text('#!/bin/sh\necho own "$@"\n')
+    own.chmod(0o755)
+    done = subprocess.run([prefix / "lib/sgp_ros/mpc_node", "--ros-args"], capture_output=True, text=True, timeout=10)
+    own.unlink()
+    assert done.stdout.split() == ["own", "-P", "-m", "sgp_ros.mpc_node", "--ros-args"]
+
+
+def test_wheel_installs_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.startswith("sgp_ros-")} == {"sgp_core", "sgp_ros"}
+    data = {"/".join(name.split("/")[2:4]) for name in names if ".data/data/" in name}
+    assert data == {"share/ament_index", "share/sgp_ros", "lib/sgp_ros"}
+
+
+def test_installed_code_finds_the_share_folder_of_its_own_prefix(prefix: Path) -> None:
+    (packages,) = prefix.glob("lib/python*/site-packages")
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "from sgp_core.share import share_path; print(share_path('models', 'default'))",
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=True)
+    assert Path(done.stdout.strip()) == prefix / "share/sgp_ros/models/default"
+
+
+def test_checkout_finds_its_own_share_folder() -> None:
+    assert share_path("config") == ROOT / "config"
+
+
+def test_version_is_the_same_everywhere() -> None:
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    assert manifest.findtext("version") == importlib.metadata.version("sgp_ros")
+    assert manifest.findtext("export/build_type") == "ament_python"
+
+
+def test_maintainer_address_is_one_that_colcon_accepts() -> None:
+    """With an invalid one, colcon builds without the ament hooks and says nothing."""
+    address = ElementTree.parse(ROOT / "package.xml").getroot().find("maintainer").get("email")  # type: ignore[union-attr]
+    assert re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", address or "")
+
+
+def test_manifest_names_every_ros_package_that_the_code_imports() -> None:
+    imported = {module for path in [*ROOT.glob("sgp_ros/*.py"), *ROOT.glob("launch/*.py")] for module in imports(path)}
+    ros = {
+        module
+        for module in imported
+        if module.endswith(("_msgs", "_srvs", "_interfaces")) or "launch" in module or module == "rclpy"
+    }
+    named = {entry.text for entry in ElementTree.parse(ROOT / "package.xml").getroot().iter("exec_depend")}
+    assert ros - OPTIONAL <= named
+
+
+OPTIONAL = {"mocap4r2_msgs", "motion_capture_tracking_interfaces"}  # drivers' own messages, imported only when used
+
+
+def imports(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    plain = {alias.name.split(".")[0] for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module.split(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def test_pins_lie_within_the_ranges() -> None:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+    pins = {canonical(name): version for name, _, version in (line.partition("==") for line in lines)}
+    for text in importlib.metadata.requires("sgp_ros") or []:
+        requirement = Requirement(text)
+        assert canonical(requirement.name) in pins, f"{requirement.name} has no pin in constraints.txt"
+        assert requirement.specifier.contains(pins[canonical(requirement.name)]), text
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_no_module_escapes_the_rule_about_the_simulated_rig() -> None:
+    """That contract of import-linter lists modules one by one, so a new module has to be added to it."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (listed,) = (set(c["source_modules"]) for c in contracts if "simulated" in c["name"])
+    modules = {
+        f"{path.parent.name}.{path.stem}"
+        for package in ("sgp_core", "sgp_ros")
+        for path in ROOT.glob(f"{package}/*.py")
+    }
+    allowed = {"sgp_core.arena", "sgp_core.evaluation", "sgp_ros.cli", "sgp_ros.rig_sim_node"}
+    assert listed == {module for module in modules if not module.endswith("__init__")} - allowed
+
+
+def test_default_layout_and_settings_can_be_read() -> None:
+    assert MarkerLayout.load(share_path("config", "layout.yaml")).count == 5
+    for path in [*ROOT.glob("config/*.yaml"), *ROOT.glob("config/*.rviz")]:
+        assert yaml.safe_load(path.read_text(encoding="utf-8")), path
+
+
+def test_command_line_works_without_ros() -> None:
+    """`sgp collect` and `sgp train` must run on machines that have no rclpy."""
+    code = "import sys; sys.modules['rclpy'] = None; import sgp_ros.cli"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
