@@ -47,7 +47,7 @@ class ModelBundle:
     normalizer: Normalizer
     sigmas: tuple[float, ...]
     layout: MarkerLayout
-    reference_x: Float[ndarray, "M 2N+2"]
+    reference_x: Float[ndarray, "M nx"]
     reference_u: Float[ndarray, "M 2"]
     step_duration_s: float
     step_limit_m: float
@@ -75,7 +75,7 @@ def save_bundle(
     *,
     dynamics: torch.jit.ScriptModule,
     score: torch.jit.ScriptModule,
-    reference_x: Float[ndarray, "M 2N+2"],
+    reference_x: Float[ndarray, "M nx"],
     reference_u: Float[ndarray, "M 2"],
     index: dict[str, Any],
 ) -> None:

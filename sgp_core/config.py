@@ -97,7 +97,10 @@ class PlannerConfig(Config):
     """Algorithm 1 of the paper; its settings where the paper states them."""
 
     beta: float = setting(
-        0.01, "weight of the squared distance to data in the objective", unit="m^2", low=0.0, high=1e4
+        0.003,
+        "weight of the squared distance to data against the task cost, both in normalised space",
+        low=0.0,
+        high=1e4,
     )
     sigmas: tuple[float, ...] = setting(
         (),
@@ -111,7 +114,7 @@ class PlannerConfig(Config):
         0.1, "Adam learning rate; the action is optimised as a fraction of step_limit_m", low=1e-5, high=10.0
     )
     restarts: int = setting(
-        1, "initial guesses optimised side by side: the warm start and restarts-1 random ones", low=1, high=1024
+        4, "initial guesses optimised side by side: the warm start and restarts-1 random ones", low=1, high=1024
     )
     step_limit_m: float = setting(0.05, "largest step along x and along y", unit="m", low=1e-4, high=0.5)
     workspace_m: Workspace = setting(

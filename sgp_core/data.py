@@ -33,10 +33,10 @@ class Transitions:
         provenance: where the rows come from: command, seed, dates, whatever helps to make them again.
     """
 
-    x: Float[ndarray, "M 2N+2"]
+    x: Float[ndarray, "M nx"]
     u: Float[ndarray, "M 2"]
     u_commanded: Float[ndarray, "M 2"]
-    x_next: Float[ndarray, "M 2N+2"]
+    x_next: Float[ndarray, "M nx"]
     demonstration: Int[ndarray, "M"]
     layout: MarkerLayout
     step_duration_s: float

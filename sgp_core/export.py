@@ -31,7 +31,7 @@ def train_bundle(data: Transitions, path: Path, config: TrainConfig, progress: P
     """
     train_data, held_out = data.split(config.held_out, config.seed)
     trained = train(train_data, held_out, config, progress)
-    kept = coreset(tuples_of(train_data, trained.normalizer)[0], REFERENCE_AT_MOST)
+    kept = coreset(tuples_of(train_data, trained.normalizer), REFERENCE_AT_MOST)
     index = _index(data, train_data, trained, config)
     save_bundle(
         path,

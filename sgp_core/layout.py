@@ -88,7 +88,7 @@ class MarkerLayout:
         x, y = found_mean - rotation(yaw) @ place_mean
         return float(x), float(y), yaw
 
-    def pack(self, markers: Float[ndarray, "N 2"], pusher: Float[ndarray, "2"]) -> Float[ndarray, "2N+2"]:
+    def pack(self, markers: Float[ndarray, "N 2"], pusher: Float[ndarray, "2"]) -> Float[ndarray, "nx"]:
         """State vector x: marker 1..N (x, y), then the pusher (x, y) [m; table frame]."""
         return np.concatenate([np.asarray(markers, dtype=float).reshape(-1), np.asarray(pusher, dtype=float)])
 

@@ -18,7 +18,7 @@ def cosine_sigmas(high: float, low: float, count: int) -> tuple[float, ...]:
 
 
 class DynamicsMLP(nn.Module):
-    """Marker displacements as a matrix that depends on z_bar, times the step: M(x, u) u.
+    """Marker displacements as a matrix that depends on the inputs, times the step: M(x, u) u.
 
     The pusher's own motion is known and not learned. So is rest: pushing is quasistatic, nothing moves by itself. A
     network that gives displacements outright moves the box a little while the pusher rests, and a planner finds that
@@ -27,14 +27,14 @@ class DynamicsMLP(nn.Module):
 
     def __init__(self, markers: int, hidden: int, layers: int) -> None:
         super().__init__()
-        widths = [2 * markers + 4] + [hidden] * layers
+        widths = [2 * markers + 2] + [hidden] * layers
         blocks = [m for a, b in itertools.pairwise(widths) for m in (nn.Linear(a, b), nn.ReLU())]
         self.net = nn.Sequential(*blocks, nn.Linear(hidden, 4 * markers))
 
-    def forward(self, z: Tensor) -> Tensor:
-        """z_bar (B, 2N+4) to marker displacements (B, 2N), normalised by the position scale."""
-        matrix = self.net(z).unflatten(-1, (-1, 2))
-        return (matrix * z[:, None, -2:]).sum(-1)
+    def forward(self, seen: Tensor, u: Tensor) -> Tensor:
+        """Markers seen from the pusher (B, 2N) and step (B, 2), both scaled, to scaled displacements (B, 2N)."""
+        matrix = self.net(torch.cat([seen, u], dim=-1)).unflatten(-1, (-1, 2))
+        return (matrix * u[:, None]).sum(-1)
 
 
 class ScoreMLP(nn.Module):
@@ -62,26 +62,28 @@ class ScoreMLP(nn.Module):
 
 
 class DynamicsInMetres(nn.Module):
-    """The dynamics with the normaliser inside.
+    """The dynamics with scaling inside.
+
+    The network sees the markers from the pusher: a push does the same everywhere on a table, and a model that knows
+    this needs fewer demonstrations (docs/results.md has the figures).
 
     Args:
-        net: predicts marker displacements in normalised space.
-        normalizer: of its training data.
+        net: predicts scaled marker displacements.
+        normalizer: of its training data; the scales are used, its centre is not.
     """
-
-    centre: Tensor
-    scale: Tensor
 
     def __init__(self, net: DynamicsMLP, normalizer: Normalizer) -> None:
         super().__init__()
         self.net = net
-        self.register_buffer("centre", torch.tensor((*normalizer.x_centre, 0.0, 0.0), dtype=torch.float32))
-        self.register_buffer("scale", normalizer.scales())
+        self.x_scale = normalizer.x_scale
+        self.u_scale = normalizer.u_scale
 
     def forward(self, x: Tensor, u: Tensor) -> Tensor:
         """x (B, 2N+2) and u (B, 2) to x_next (B, 2N+2) [m; table]; the pusher moves by exactly u."""
-        z = (torch.cat([x, u], dim=-1) - self.centre) / self.scale
-        return x + torch.cat([self.net(z) * self.scale[0], u], dim=-1)
+        markers, pusher = x[:, :-2], x[:, -2:]
+        # Half the range: distances to the pusher are about half as large as the region they lie in.
+        seen = (markers - pusher.repeat(1, markers.shape[1] // 2)) / (0.5 * self.x_scale)
+        return x + torch.cat([self.net(seen, u / self.u_scale) * self.x_scale, u], dim=-1)
 
 
 class ScoreInMetres(nn.Module):

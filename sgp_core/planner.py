@@ -1,7 +1,8 @@
 """Score-guided planning: Algorithm 1 of the paper, single shooting with Adam, warm-started and bounded.
 
-Minimises J(u) = ||markers_T - goal||^2 + R sum_t ||u_t||^2 + beta sum_t d^2(x_t, u_t) over u_0..u_T-1, where
-x_t+1 = f(x_t, u_t). x_0 is measured; the pairs (x_0, u_0)..(x_T-1, u_T-1) are scored, x_T is not: it has no action.
+Minimises J(u) = (||markers_T - goal||^2 + R sum_t ||u_t||^2) / s^2 + beta sum_t d^2(x_t, u_t) over u_0..u_T-1, where
+x_t+1 = f(x_t, u_t) and s is the normaliser's scale of positions: both terms are squared lengths in normalised space.
+x_0 is measured; the pairs (x_0, u_0)..(x_T-1, u_T-1) are scored, x_T is not: it has no action.
 """
 
 from __future__ import annotations
@@ -28,11 +29,9 @@ ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 class Rollout:
     """B candidate plans and what they cost, on the autograd tape of their actions."""
 
-    x: Float[Tensor, "B T+1 2N+2"]  # [m]
-    task_cost: Float[Tensor, "B"]  # [m^2]
-    distance2: Float[
-        Tensor, "B T"
-    ]  # smoothed squared distance to data at the last noise level, normalised; off the tape
+    distance2: Float[Tensor, "B T"]  # smoothed squared distance to data, last noise level, normalised; off the tape
+    task_cost: Float[Tensor, "B"]  # [normalised]
+    x: Float[Tensor, "B T+1 nx"]  # [m]
 
 
 class Planner:
@@ -98,13 +97,14 @@ class Planner:
             u = self._bounded(x0, u.detach() - self.config.step_limit_m * move)
         return self._result(state, x0, target, best_u[int(best_j.argmin())], warm_j, started)
 
-    def rollout(self, x0: Float[Tensor, "2N+2"], u: Float[Tensor, "B T 2"], target: Float[Tensor, "2N"]) -> Rollout:
+    def rollout(self, x0: Float[Tensor, "nx"], u: Float[Tensor, "B T 2"], target: Float[Tensor, "ny"]) -> Rollout:
         """Predict the states of B action sequences and what they cost."""
         x = [x0.expand(len(u), -1)]
         for t in range(u.shape[1]):
             x.append(self._bundle.dynamics(x[-1], u[:, t]))
         states = torch.stack(x, dim=1)
         task = ((states[:, -1, :-2] - target) ** 2).sum(-1) + self.config.action_weight * (u**2).sum((-2, -1))
+        task = task / self._bundle.normalizer.x_scale**2
         with torch.no_grad():
             z = self._bundle.normalizer.normalize(states[:, :-1], u)
             distance2 = squared_distance(z, self._reference, self._bundle.sigmas[-1])

@@ -58,7 +58,7 @@ def check_age(stamp_s: float, now_s: float, timeout_s: float) -> Fault | None:
 
 
 def check_state(
-    x: Float[ndarray, "2N+2"], stamp_s: float, now_s: float, timeout_s: float, workspace_m: Workspace
+    x: Float[ndarray, "nx"], stamp_s: float, now_s: float, timeout_s: float, workspace_m: Workspace
 ) -> Fault | None:
     """May this state become a step?
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,21 +48,24 @@ def train(train_data: Transitions, held_out: Transitions, config: TrainConfig, p
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # weight initialisation draws from the global generator
         markers = train_data.layout.count
-        dynamics = DynamicsMLP(markers, config.hidden, config.layers)
+        dynamics = DynamicsInMetres(DynamicsMLP(markers, config.hidden, config.layers), normalizer)
         score = ScoreMLP(2 * markers + 4, len(sigmas), config.hidden, config.layers)
 
-    z, dx = tuples_of(train_data, normalizer)
-    z_out, dx_out = tuples_of(held_out, normalizer)
+    z, z_out = tuples_of(train_data, normalizer), tuples_of(held_out, normalizer)
+    x, u, x_next = (_tensor(getattr(train_data, name)) for name in ("x", "u", "x_next"))
+    x_out, u_out, x_next_out = (_tensor(getattr(held_out, name)) for name in ("x", "u", "x_next"))
 
     def dynamics_loss(rows: Tensor) -> Tensor:
-        return nn.functional.mse_loss(dynamics(z[rows]), dx[rows])
+        error = dynamics(x[rows], u[rows]) - x_next[rows]
+        return ((error[:, :-2] / normalizer.x_scale) ** 2).mean()
 
     def score_loss(rows: Tensor) -> Tensor:
         level = torch.randint(len(sigmas), rows.shape, generator=generator)
         return denoising_loss(score, z[rows], level, torch.tensor(sigmas), generator)
 
     def dynamics_check() -> float:
-        return float(nn.functional.mse_loss(dynamics(z_out), dx_out))
+        error = dynamics(x_out, u_out) - x_next_out
+        return float(((error[:, :-2] / normalizer.x_scale) ** 2).mean())
 
     def score_check() -> float:
         fixed = torch.Generator().manual_seed(config.seed + 1)
@@ -77,7 +81,7 @@ def train(train_data: Transitions, held_out: Transitions, config: TrainConfig, p
         )
     }
     return Trained(
-        dynamics=DynamicsInMetres(dynamics, normalizer).eval(),
+        dynamics=dynamics.eval(),
         score=ScoreInMetres(score, normalizer, sigmas).eval(),
         normalizer=normalizer,
         sigmas=sigmas,
@@ -85,11 +89,13 @@ def train(train_data: Transitions, held_out: Transitions, config: TrainConfig, p
     )
 
 
-def tuples_of(data: Transitions, normalizer: Normalizer) -> tuple[Tensor, Tensor]:
-    """Network inputs z_bar (M, 2N+4) and marker displacements (M, 2N), both normalised, float32."""
-    x, u = torch.from_numpy(data.x), torch.from_numpy(data.u)
-    moved = torch.from_numpy(data.x_next[:, :-2] - data.x[:, :-2]) / normalizer.x_scale
-    return normalizer.normalize(x, u).float(), moved.float()
+def tuples_of(data: Transitions, normalizer: Normalizer) -> Tensor:
+    """The pairs z_bar = (x, u) of all transitions (M, 2N+4), normalised, float32."""
+    return normalizer.normalize(torch.from_numpy(data.x), torch.from_numpy(data.u)).float()
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values).float()
 
 
 def denoising_loss(score: nn.Module, z: Tensor, level: Tensor, sigmas: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,6 +1,7 @@
 """The five types that flow from marker to step, and what the planner carries between plans.
 
-Positions are metres in the frame `table` (z up), times are seconds on one clock chosen by the caller.
+Positions are metres in the frame `table` (z up), times are seconds on one clock chosen by the caller. In shapes, N is
+the number of markers, nx = 2N+2 the length of a state, T the horizon, B a batch.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class State:
     """The measured state: marker 1..N (x, y), pusher (x, y) last [m; table]. Always complete and finite."""
 
     stamp_s: float
-    x: Float[ndarray, "2N+2"]
+    x: Float[ndarray, "nx"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +80,10 @@ class Plan:
     """What the planner found. `objective = task_cost + beta * distance2`, lower is better."""
 
     stamp_s: float  # of the state it starts from
-    x: Float[ndarray, "T+1 2N+2"]
     u: Float[ndarray, "T 2"]  # pusher displacements [m]
+    x: Float[ndarray, "T+1 nx"]
     objective: float
-    task_cost: float  # [m^2]
+    task_cost: float  # terminal and action cost [normalised units]
     distance2: float  # sum over the plan of the smoothed squared distance to data [normalised units]
     data_distance: float  # root of the mean of that distance along the plan [normalised units]
     warm_start_objective: float  # J of the advanced warm start, never below `objective`

@@ -106,7 +106,7 @@ def evaluate(
         str, typer.Option(help="names of config/goals.yaml joined by commas, or a YAML file")
     ] = "left,center,right",
     trials: Annotated[int, typer.Option(min=1, help="closed loops per goal and beta")] = 5,
-    beta: Annotated[str, typer.Option(help="weight of the distance to data; several joined by commas")] = "0.01",
+    beta: Annotated[str, typer.Option(help="weight of the distance to data; several joined by commas")] = "0.003",
     seed: SeedOption = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="write the rows to this file")] = None,
     bundle: BundleOption = None,

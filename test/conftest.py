@@ -8,8 +8,28 @@ from pathlib import Path
 
 import pytest
 import torch
+from beartype import BeartypeConf, beartype
+from jaxtyping import install_import_hook
 
-from sgp_core.share import share_path
+# Shapes in annotations are checked while tests run. Not in `networks`, whose source TorchScript compiles as it
+# stands, nor in `data`, which checks shapes itself, in words for people.
+CHECKED = (
+    "distance",
+    "estimation",
+    "evaluation",
+    "layout",
+    "mpc",
+    "planner",
+    "plots",
+    "pusher",
+    "safety",
+    "sim",
+    "types",
+)
+typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as mypy sees it
+install_import_hook([f"sgp_core.{name}" for name in CHECKED], "conftest.typechecker")
+
+from sgp_core.share import share_path  # noqa: E402 - after the hook, as its modules have to be
 
 # Read when message classes are imported: without it, a wrong type in a message field becomes a garbage number.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"

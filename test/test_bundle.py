@@ -130,7 +130,7 @@ def test_models_of_another_size_are_refused(write):
 def test_dynamics_that_move_the_pusher_otherwise_are_refused(write, parts):
     class Slips(DynamicsInMetres):
         def forward(self, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-            return x + torch.cat([self.net((torch.cat([x, u], -1) - self.centre) / self.scale), 0.9 * u], dim=-1)
+            return x + torch.cat([x[:, :-2] * 0.0, 0.9 * u], dim=-1)
 
     slips = Slips(parts["dynamics"].net, Normalizer.from_dict(parts["index"]["normalizer"]))
     with pytest.raises(BundleError, match="does not move the pusher by exactly u"):

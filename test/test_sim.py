@@ -77,7 +77,7 @@ def test_the_way_to_the_other_side_goes_round_the_box():
     box, pusher, target = (0.6, 0.0, 0.0), np.array([0.5, 0.0]), np.array([0.7, 0.0])
     for _ in range(40):
         ahead = way_round(LAYOUT, box, pusher, target) - pusher
-        pusher = pusher + ahead * min(1.0, 0.02 / np.linalg.norm(ahead))
+        pusher = pusher + ahead * min(1.0, 0.02 / max(np.linalg.norm(ahead), 1e-9))
         assert clearance(LAYOUT, box, pusher) > 0.0
     np.testing.assert_allclose(pusher, target, atol=1e-3)
 

@@ -25,7 +25,7 @@ PUSHES_M = np.array([0.01, 0.02, 0.03, 0.05, 0.08])
 class Habits:
     """How steady the hand is; standard deviations."""
 
-    direction_rad: float = 0.12
+    direction_rad: float = 0.3
     length: float = 0.15  # of the step's length
     contact_m: float = 0.006
     boldest_m: float = 0.05  # longest step along an axis; everybody has a pace of their own
