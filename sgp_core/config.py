@@ -120,6 +120,9 @@ class PlannerConfig(Config):
     workspace_m: Workspace = setting(
         DEFAULT_WORKSPACE_M, "where the pusher may be: x_min, x_max, y_min, y_max", unit="m", low=-10.0, high=10.0
     )
+    running_weight: float = setting(
+        0.01, "weight of the markers' squared error before the last step; above 0, sooner is better", low=0.0, high=1e4
+    )
     action_weight: float = setting(0.1, "weight R of the squared step in the task cost", low=0.0, high=1e4)
 
     def check(self) -> None:

@@ -1,7 +1,9 @@
 """Score-guided planning: Algorithm 1 of the paper, single shooting with Adam, warm-started and bounded.
 
-Minimises J(u) = (||markers_T - goal||^2 + R sum_t ||u_t||^2) / s^2 + beta sum_t d^2(x_t, u_t) over u_0..u_T-1, where
-x_t+1 = f(x_t, u_t) and s is the normaliser's scale of positions: both terms are squared lengths in normalised space.
+Minimises J(u) = (e_T + w sum_t e_t + R sum_t ||u_t||^2) / s^2 + beta sum_t d^2(x_t, u_t) over u_0..u_T-1, where
+x_t+1 = f(x_t, u_t), e_t = ||markers_t - goal||^2 and s is the normaliser's scale of positions: both parts are squared
+lengths in normalised space. The paper has w = 0, and then a push planned for the last step is as good as one planned for
+the first; replanned every step, it can stay planned forever. A small w breaks the tie.
 x_0 is measured; the pairs (x_0, u_0)..(x_T-1, u_T-1) are scored, x_T is not: it has no action.
 """
 
@@ -103,7 +105,11 @@ class Planner:
         for t in range(u.shape[1]):
             x.append(self._bundle.dynamics(x[-1], u[:, t]))
         states = torch.stack(x, dim=1)
-        task = ((states[:, -1, :-2] - target) ** 2).sum(-1) + self.config.action_weight * (u**2).sum((-2, -1))
+        error2 = ((states[:, 1:, :-2] - target) ** 2).sum(-1)
+        actions2 = (u**2).sum((-2, -1))
+        task = (
+            error2[:, -1] + self.config.running_weight * error2[:, :-1].sum(-1) + self.config.action_weight * actions2
+        )
         task = task / self._bundle.normalizer.x_scale**2
         with torch.no_grad():
             z = self._bundle.normalizer.normalize(states[:, :-1], u)

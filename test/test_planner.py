@@ -30,7 +30,7 @@ def solve(config: PlannerConfig, goal: Goal, warm_start: np.ndarray | None = Non
 
 
 def test_linear_dynamics_quadratic_cost_reaches_the_closed_form():
-    config = PlannerConfig(beta=0.0, iterations=600, learning_rate=0.01)
+    config = PlannerConfig(beta=0.0, running_weight=0.0, iterations=600, learning_rate=0.01)
     plan = solve(config, goal_at(0.57, -0.06))
     expected = closed_form_step(np.array([0.07, -0.06]), config.horizon, config.action_weight)
     np.testing.assert_allclose(plan.u, np.tile(expected, (config.horizon, 1)), atol=2e-4)
@@ -122,6 +122,13 @@ def test_same_seed_same_plan_other_seed_other_restarts():
     first, again, other = (solve(config, goal_at(0.8, 0.2), seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.u, again.u)
     assert not np.array_equal(first.u, other.u)
+
+
+def test_a_running_weight_moves_sooner():
+    goal = goal_at(0.55, 0.0)
+    late, soon = (solve(PlannerConfig(beta=0.0, running_weight=w, iterations=300), goal) for w in (0.0, 0.1))
+    assert soon.u[0, 0] > 1.5 * late.u[0, 0]
+    np.testing.assert_allclose(soon.u.sum(axis=0), [0.05, 0.0], atol=2e-3)
 
 
 def test_penalty_keeps_the_plan_nearer_to_the_data():
