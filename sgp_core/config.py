@@ -161,6 +161,12 @@ class EstimatorConfig(Config):
     rigid_tolerance_m: float = setting(
         0.005, "largest distance of a marker from the fitted rigid layout", unit="m", low=1e-4, high=0.1
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesConfig(Config):
+    """Where the frames are, the same for every node that reads mocap poses."""
+
     table_from_mocap: tuple[float, ...] = setting(
         (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         "place of the mocap frame in the table frame: x, y, z in m, then roll, pitch, yaw about the fixed axes in rad",

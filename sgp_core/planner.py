@@ -2,8 +2,9 @@
 
 Minimises J(u) = (e_T + w sum_t e_t + R sum_t ||u_t||^2) / s^2 + beta sum_t d^2(x_t, u_t) over u_0..u_T-1, where
 x_t+1 = f(x_t, u_t), e_t = ||markers_t - goal||^2 and s is the normaliser's scale of positions: both parts are squared
-lengths in normalised space. The paper has w = 0, and then a push planned for the last step is as good as one planned for
-the first; replanned every step, it can stay planned forever. A small w breaks the tie.
+lengths in normalised space. The paper has w = 0, and then a push planned for the last step is as good as one planned
+for the first; replanned every step, it can stay planned forever. A small w breaks the tie.
+
 x_0 is measured; the pairs (x_0, u_0)..(x_T-1, u_T-1) are scored, x_T is not: it has no action.
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseArray, PoseStamped
 
-from sgp_core.config import Config, EstimatorConfig, setting
+from sgp_core.config import Config, EstimatorConfig, FramesConfig, setting
 from sgp_core.errors import InputError
 from sgp_core.estimation import FrameAssembler, estimate, table_rows
 from sgp_core.layout import MarkerLayout
@@ -52,7 +52,7 @@ class MocapNode(SgpNode):
     """Feeds a FrameAssembler with samples and publishes each frame's estimate."""
 
     def __init__(self) -> None:
-        super().__init__("mocap_node", [EstimatorConfig(), MocapNodeConfig()])
+        super().__init__("mocap_node", [EstimatorConfig(), FramesConfig(), MocapNodeConfig()])
         own = self.settings.get(MocapNodeConfig)
         self._layout = load_layout(own.layout_file)
         self._assembler = FrameAssembler(self._layout.names, self.settings.get(EstimatorConfig))
@@ -70,7 +70,7 @@ class MocapNode(SgpNode):
     def _take_settings(self) -> None:
         self._config = self.settings.get(EstimatorConfig)
         self._assembler.config = self._config
-        self._rows = table_rows(self._config.table_from_mocap)
+        self._rows = table_rows(self.settings.get(FramesConfig).table_from_mocap)
 
     def _marker_callback(self, name: str) -> Callable[[PoseStamped], None]:
         def on_marker(message: PoseStamped) -> None:

@@ -10,8 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, Vector3Stamped
 from std_srvs.srv import SetBool, Trigger
 
-from sgp_core.config import Config, EstimatorConfig, PusherConfig, setting
-from sgp_core.errors import InputError
+from sgp_core.config import Config, FramesConfig, PusherConfig, setting
 from sgp_core.estimation import table_rows
 from sgp_core.pusher import PusherReference
 from sgp_core.safety import FUTURE_TOLERANCE_S, Fault
@@ -32,24 +31,13 @@ class PusherNodeConfig(Config):
         "topic of the measured pusher pose (PoseStamped; frame `table` or the mocap system's)",
         live=False,
     )
-    table_from_mocap: tuple[float, ...] = setting(
-        EstimatorConfig().table_from_mocap,
-        "place of the mocap frame in the table frame: x, y, z in m, then roll, pitch, yaw about the fixed axes in rad",
-        low=-100.0,
-        high=100.0,
-    )
-
-    def check(self) -> None:
-        """The transform has six numbers."""
-        if len(self.table_from_mocap) != 6:
-            raise InputError(f"table_from_mocap = {self.table_from_mocap} needs six numbers: x, y, z, roll, pitch, yaw")
 
 
 class PusherNode(SgpNode):
     """Feeds a PusherReference with steps and measurements, and publishes where the arm should be."""
 
     def __init__(self) -> None:
-        super().__init__("pusher_node", [PusherConfig(), PusherNodeConfig()])
+        super().__init__("pusher_node", [PusherConfig(), FramesConfig(), PusherNodeConfig()])
         self._reference = PusherReference(self.settings.get(PusherConfig))
         self._step_stamp_ns = 0
         self._reported: tuple[object, ...] = ()
@@ -70,8 +58,8 @@ class PusherNode(SgpNode):
 
     def _take_settings(self) -> None:
         self._reference.configure(self.settings.get(PusherConfig), self.now_s())
-        own = self.settings.get(PusherNodeConfig)
-        self._height_m, self._rows = own.tool_height_m, table_rows(own.table_from_mocap)
+        self._height_m = self.settings.get(PusherNodeConfig).tool_height_m
+        self._rows = table_rows(self.settings.get(FramesConfig).table_from_mocap)
 
     def _on_pusher(self, message: PoseStamped) -> None:
         now_s = self.now_s()

@@ -4,11 +4,19 @@ import dataclasses
 
 import pytest
 
-from sgp_core.config import EstimatorConfig, MpcConfig, PlannerConfig, PusherConfig, SimConfig, TrainConfig
+from sgp_core.config import (
+    EstimatorConfig,
+    FramesConfig,
+    MpcConfig,
+    PlannerConfig,
+    PusherConfig,
+    SimConfig,
+    TrainConfig,
+)
 from sgp_core.errors import InputError
 from sgp_core.sim.collect import CollectConfig
 
-ALL = (PlannerConfig, MpcConfig, EstimatorConfig, PusherConfig, SimConfig, TrainConfig, CollectConfig)
+ALL = (PlannerConfig, MpcConfig, EstimatorConfig, FramesConfig, PusherConfig, SimConfig, TrainConfig, CollectConfig)
 
 
 @pytest.mark.parametrize("config", ALL)

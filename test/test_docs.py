@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sgp_core.config import Config, EstimatorConfig, MpcConfig, PlannerConfig, PusherConfig, SimConfig
+from sgp_core.config import Config, EstimatorConfig, FramesConfig, MpcConfig, PlannerConfig, PusherConfig, SimConfig
 from sgp_core.types import Reason
 
 ROOT = Path(__file__).parents[1]
@@ -31,7 +31,7 @@ def table(*configs: type[Config]) -> str:
     [
         (README, (PlannerConfig,)),
         (NODES, (PlannerConfig, MpcConfig)),
-        (NODES, (EstimatorConfig,)),
+        (NODES, (EstimatorConfig, FramesConfig)),
         (NODES, (PusherConfig,)),
         (NODES, (SimConfig,)),
     ],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgp_core.config import EstimatorConfig
+from sgp_core.config import EstimatorConfig, FramesConfig
 from sgp_core.errors import InputError
 from sgp_core.estimation import FrameAssembler, estimate, table_rows, to_table
 from sgp_core.layout import MarkerLayout
@@ -212,4 +212,4 @@ def test_table_from_mocap_y_up() -> None:
 
 def test_table_from_mocap_needs_six_numbers() -> None:
     with pytest.raises(InputError, match="table_from_mocap"):
-        EstimatorConfig(table_from_mocap=(0.0, 0.0))
+        FramesConfig(table_from_mocap=(0.0, 0.0))
