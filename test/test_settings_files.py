@@ -7,7 +7,7 @@ import yaml
 
 pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source a ROS installation")
 
-from sgp_core.config import Config, EstimatorConfig, MpcConfig, PlannerConfig, PusherConfig, SimConfig
+from sgp_core.config import Config, EstimatorConfig, FramesConfig, MpcConfig, PlannerConfig, PusherConfig, SimConfig
 from sgp_core.share import share_path
 from sgp_ros.mocap_node import MocapNodeConfig
 from sgp_ros.mpc_node import MpcNodeConfig
@@ -15,9 +15,9 @@ from sgp_ros.pusher_node import PusherNodeConfig
 from sgp_ros.rig_sim_node import RigNodeConfig
 
 CONFIGS: dict[str, list[Config]] = {
-    "mocap_node": [EstimatorConfig(), MocapNodeConfig()],
+    "mocap_node": [EstimatorConfig(), FramesConfig(), MocapNodeConfig()],
     "mpc_node": [PlannerConfig(), MpcConfig(), MpcNodeConfig()],
-    "pusher_node": [PusherConfig(), PusherNodeConfig()],
+    "pusher_node": [PusherConfig(), FramesConfig(), PusherNodeConfig()],
     "rig_sim_node": [SimConfig(), RigNodeConfig()],
 }
 
