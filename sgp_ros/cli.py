@@ -211,8 +211,8 @@ def _pairs(items: list[str] | None) -> dict[str, str]:
 
 
 def _print_rows(rows: list[dict], goals: list[str]) -> None:
-    table = Table(title="final cost [cm^2], mean and standard deviation; success; steps")
-    for column in ("beta", *goals, "mean over goals", "plan p50 [ms]"):
+    table = Table(title="final cost (cm^2), mean ± standard deviation; success; steps")
+    for column in ("beta", *goals, "mean over goals", "plan p50 (ms)"):
         table.add_column(column, justify="right")
     for beta in dict.fromkeys(row["beta"] for row in rows):
         of_beta = [row for row in rows if row["beta"] == beta]
