@@ -1,7 +1,8 @@
 """Plans again from a recorded bag: mocap_node and mpc_node on the bag's clock, in dry run and without a pusher.
 
     ros2 launch sgp_ros replay.launch.py bundle:=/path/to/another/bundle
-    ros2 bag play out/demo/bag --clock 100 --exclude-regex '.*/(state|step|plan|plan_markers|status|diagnostics)'
+    ros2 bag play out/demo/bag --clock 100 \\
+        --exclude-regex '.*/(state|step|plan|plan_markers|status|diagnostics|arm_target|rosout)'
 
 The bag brings markers, pusher and goal; what the two nodes publish themselves must be left out of the playback.
 """

@@ -134,6 +134,16 @@ def load_bundle(path: Path) -> ModelBundle:
         metrics = index["metrics"]
     except (KeyError, TypeError, ValueError) as error:
         raise BundleError(f"{path / INDEX}: {error!r} is missing or malformed; {MAKE_AGAIN}") from error
+    durations = (step_duration_s, step_limit_m)
+    if not (np.isfinite(durations).all() and min(durations) > 0.0):
+        raise BundleError(
+            f"{path / INDEX}: step_duration_s and step_limit_m = {durations} must be positive; {MAKE_AGAIN}"
+        )
+    if len(normalizer.x_centre) != layout.state_size:
+        raise BundleError(
+            f"{path / INDEX}: x_centre has {len(normalizer.x_centre)} numbers, the layout needs {layout.state_size};"
+            f" {MAKE_AGAIN}"
+        )
     if not sigmas or list(sigmas) != sorted(sigmas, reverse=True) or not min(sigmas) > 0.0:
         raise BundleError(f"{path / INDEX}: sigmas = {sigmas} must be positive and fall from high to low; {MAKE_AGAIN}")
     for name, expected in hashes.items():

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from sgp_core.errors import InputError
 
+# A number, because an empty list has no type on ROS's command line and in what `ros2 param dump` writes.
+ALL_SIGMAS = (0.0,)
 ConfigT = TypeVar("ConfigT", bound="Config")
 Workspace = tuple[float, float, float, float]
 DEFAULT_WORKSPACE_M: Workspace = (0.30, 0.95, -0.35, 0.35)
@@ -103,9 +105,9 @@ class PlannerConfig(Config):
         high=1e4,
     )
     sigmas: tuple[float, ...] = setting(
-        (),
-        "noise levels to anneal through, high to low, from the bundle's ladder; empty means all of it",
-        low=1e-4,
+        ALL_SIGMAS,
+        "noise levels to anneal through, high to low, from the bundle's ladder; [0.0] means all of it",
+        low=0.0,
         high=10.0,
     )
     horizon: int = setting(4, "number of planned steps T", low=1, high=64)
@@ -172,6 +174,7 @@ class FramesConfig(Config):
         "place of the mocap frame in the table frame: x, y, z in m, then roll, pitch, yaw about the fixed axes in rad",
         low=-100.0,
         high=100.0,
+        live=False,
     )
 
     def check(self) -> None:

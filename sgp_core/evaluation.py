@@ -47,12 +47,12 @@ def run_loop(
     initial = cost_cm2(rig.markers(), goal)
     states, poses, plan_s, reference = [], [rig.box_pose()], [], rig.pusher()
     reason, steps = Reason.NO_STATE, 0
-    while steps < MAX_STEPS:
+    while True:
         state = State(stamp_s=rig.time_s, x=bundle.layout.pack(rig.noisy_markers(), rig.pusher()))
         decision = controller.control(state, goal, carry)
         carry, reason = decision.carry, decision.step.status
         states.append(state)
-        if reason is Reason.GOAL_REACHED:
+        if reason is Reason.GOAL_REACHED or steps == MAX_STEPS:
             break
         steps += 1
         if decision.plan is not None:

@@ -68,8 +68,8 @@ def _index(data: Transitions, train_data: Transitions, trained: Trained, config:
         "normalizer": trained.normalizer.to_dict(),
         "sigmas": list(trained.sigmas),
         "step_duration_s": data.step_duration_s,
-        # Rounded up to a millimetre: a limit people can read, not a hair below the data.
-        "limits": {"step_limit_m": math.ceil(longest * 1e3 - 1e-6) / 1e3},
+        # Rounded up to a centimetre: a round figure for people, and not a hair below the boldest demonstrator's pace.
+        "limits": {"step_limit_m": math.ceil(longest * 100.0 - 1e-6) / 100.0},
         "data": {
             "transitions": len(data),
             "demonstrations": len(np.unique(data.demonstration)),

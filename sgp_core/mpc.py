@@ -105,8 +105,8 @@ def advance(u: Float[ndarray, "T 2"], steps: float) -> Float[ndarray, "T 2"]:
     The plan is a velocity that is constant during each step, so a fraction of a step mixes two neighbours and a whole
     number of steps is an exact shift.
     """
-    whole = int(np.floor(steps + 1e-9))
-    part = max(0.0, steps - whole)
+    whole = int(min(np.floor(steps + 1e-9), len(u)))
+    part = min(1.0, max(0.0, steps - whole))
     padded = np.concatenate([u, np.zeros((whole + 1, 2))])[whole : whole + len(u) + 1]
     return (1.0 - part) * padded[:-1] + part * padded[1:]
 

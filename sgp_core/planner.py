@@ -20,7 +20,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from sgp_core.bundle import ModelBundle
-from sgp_core.config import PlannerConfig
+from sgp_core.config import ALL_SIGMAS, PlannerConfig
 from sgp_core.distance import squared_distance
 from sgp_core.errors import InputError
 from sgp_core.types import Goal, Plan, PlanStatus, State
@@ -193,7 +193,7 @@ class Planner:
 def _levels(bundle: ModelBundle, config: PlannerConfig) -> list[int]:
     """Indices of the noise levels to anneal through; all of the ladder when none are named."""
     levels = []
-    for sigma in config.sigmas or bundle.sigmas:
+    for sigma in bundle.sigmas if config.sigmas == ALL_SIGMAS else config.sigmas:
         nearest = int(np.argmin(np.abs(np.asarray(bundle.sigmas) - sigma)))
         if abs(bundle.sigmas[nearest] - sigma) > 0.01 * sigma:
             ladder = ", ".join(f"{s:.4g}" for s in bundle.sigmas)

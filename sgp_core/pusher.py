@@ -16,21 +16,27 @@ HISTORY_S = 2.0
 # The planner bounds a step by the measured pusher, this module by the reference, and under contact the two differ by
 # millimetres. An end that is outside by less than this is moved to the border; one further out is a fault.
 BORDER_SLACK_M = 0.01
+# After a longer pause of this process, or a jump of the clock, the rest of a line is not caught up with: it is dropped.
+PAUSE_S = 0.1
 
 
 class PusherReference:
     """Executes steps as straight lines and holds when something is wrong.
 
     The reference is piecewise linear in time. A step is a displacement from the reference *at its stamp*; its line
-    starts at the reference of now (so that nothing jumps) and ends at stamp + `step_duration_s`, or later where that
-    would exceed `speed_limit_mps`. A new step replaces the rest of the line. When steps stop, the line ends and the
-    pusher stands.
+    starts at the reference of now and ends at stamp + `step_duration_s`, short of its end where more would exceed
+    `speed_limit_mps`. A new step replaces the rest of the line. When steps stop, the line ends and the pusher stands.
+
+    The reference never jumps, whatever is measured: it is a command, and a measurement may be wrong. Wherever it has to
+    go to the measured position it goes there at `speed_limit_mps` and inside the workspace.
 
     Two clocks are injected: `now_s` is the clock of the stamps, which may pause or be set back; `steady_s` never does,
-    and times the watchdogs. Faults latch: the reference becomes the last measured position until `clear_fault`.
+    and times the watchdogs. Faults latch: the reference goes towards the last measured position, by at most
+    `tracking_limit_m`, and stays there until `clear_fault`.
 
     Until the first accepted step (after start, enable or clear) nothing has been asked of the arm, so a pusher that
-    somebody moves away is followed and a silent one is waited for, without a fault.
+    somebody moves away is followed, unless disabled, and a silent one is waited for, without a fault. Nor is silence a
+    fault while the pusher stands: steps are refused until it is over.
     """
 
     def __init__(self, config: PusherConfig) -> None:
@@ -62,7 +68,7 @@ class PusherReference:
         self.measured_m = np.array(pusher_m, dtype=float)
         self._silence_s = 0.0
         if not self._times_s:
-            self._anchor(now_s)
+            self._replace_history(now_s, self.measured_m)
 
     def step(self, stamp_s: float, u: Float[ndarray, "2"], now_s: float) -> Fault | None:
         """Take a step [m; table]. Returns None when it is executed, else why not (and latches what must not pass)."""
@@ -88,7 +94,9 @@ class PusherReference:
         if wrong is not None:
             return self._latch(wrong, now_s)
         end_m = clamp(start_m + np.asarray(u, dtype=float), self.config.workspace_m)
-        self._draw(now_s, stamp_s + self.config.step_duration_s, end_m)
+        end_s = max(stamp_s + self.config.step_duration_s, now_s)
+        # Not stretched: what is left of a step at its end is the next plan's business, and nobody would watch it.
+        self._draw(now_s, end_s, self._towards(now_s, end_m, self.config.speed_limit_mps * (end_s - now_s)))
         self._last_step_s, self._engaged = stamp_s, True
         return None
 
@@ -103,15 +111,18 @@ class PusherReference:
             # The clock of the stamps was set back (a recording started again): stand, and forget what was stamped.
             self._replace_history(now_s, self._at(self._now_s))
             self._last_step_s, self._engaged = -math.inf, False
+        elif now_s > self._now_s + PAUSE_S and self._times_s and self._times_s[-1] > self._now_s:
+            self._replace_history(now_s, self._at(self._now_s))
         self._now_s = now_s
         self._forget(now_s)
         if self.measured_m is None or self.fault is not None:
             return
         distance_m = float(np.linalg.norm(self._at(now_s) - self.measured_m))
         if not self._engaged:
-            if distance_m > self.config.tracking_limit_m:
-                self._anchor(now_s)
-        elif self._silence_s > self.config.pusher_timeout_s:
+            if self.enabled and distance_m > self.config.tracking_limit_m:
+                # By two periods only: a single wrong sample must not send the pusher on a way.
+                self._follow(now_s, self.config.speed_limit_mps * 2.0 / self.config.output_rate_hz)
+        elif self._silence_s > self.config.pusher_timeout_s and self._times_s[-1] > now_s:
             limit = f"pusher_timeout_s is {self.config.pusher_timeout_s:g}"
             text = f"no pusher measurement for {self._silence_s:.3f} s, {limit}"
             self._latch(Fault(reason=Reason.NO_PUSHER, text=text), now_s)
@@ -138,7 +149,7 @@ class PusherReference:
             )
         self.fault, self._engaged = None, False
         self._last_step_s = now_s
-        self._anchor(now_s)
+        self._follow(now_s)
         return None
 
     # --- output ----------------------------------------------------------------------------------------------------
@@ -176,9 +187,16 @@ class PusherReference:
             self._draw(now_s, now_s, self._at(now_s))
         self._engaged = False
 
-    def _anchor(self, now_s: float) -> None:
+    def _follow(self, now_s: float, at_most_m: float = math.inf) -> None:
+        """Go to the measured position, at the speed limit and inside the workspace."""
         assert self.measured_m is not None, "callers check that there is a measurement"
-        self._replace_history(now_s, self.measured_m)
+        self._draw(now_s, now_s, self._towards(now_s, clamp(self.measured_m, self.config.workspace_m), at_most_m))
+
+    def _towards(self, now_s: float, end_m: Float[ndarray, "2"], at_most_m: float) -> Float[ndarray, "2"]:
+        """The end, or the point on the way there that is `at_most_m` from the reference of now."""
+        here_m = self._at(now_s)
+        distance_m = float(np.linalg.norm(end_m - here_m))
+        return end_m if distance_m <= at_most_m else here_m + (end_m - here_m) * (at_most_m / distance_m)
 
     def _replace_history(self, now_s: float, point_m: Float[ndarray, "2"]) -> None:
         self._times_s, self._points_m = [now_s], [np.array(point_m, dtype=float)]
@@ -191,5 +209,5 @@ class PusherReference:
     def _latch(self, fault: Fault, now_s: float) -> Fault:
         self.fault, self._engaged = fault, False
         if self.measured_m is not None:
-            self._anchor(now_s)
+            self._follow(now_s, self.config.tracking_limit_m)
         return fault

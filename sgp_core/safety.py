@@ -19,8 +19,8 @@ FUTURE_TOLERANCE_S = 0.05
 MEASURED_SLACK_M = 0.005
 # Models compute in single precision: a step bounded exactly by the planner may exceed the bound by rounding.
 ROUNDING_M = 1e-5
-# Goal markers further than this from a rigid copy of the layout are most likely in another order.
-GOAL_RIGID_TOLERANCE_M = 0.02
+# Markers further than this from a rigid copy of the layout are most likely in another order, or of another box.
+RIGID_TOLERANCE_M = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,14 +137,20 @@ def check_goal(goal: Goal, layout: MarkerLayout) -> str | None:
         return f"the goal has {len(markers)} markers, the layout has {layout.count}: {list(layout.names)}"
     if not np.isfinite(markers).all():
         return "the goal is not finite"
-    off_m = np.linalg.norm(layout.markers_at(*layout.pose_of(markers)) - markers, axis=1)
-    if off_m.max() > GOAL_RIGID_TOLERANCE_M:
-        worst = layout.names[int(off_m.argmax())]
-        return (
-            f"the goal markers do not form the box: {worst} is {off_m.max() * 1e3:.0f} mm off the fitted layout;"
-            f" give them in the order {list(layout.names)} and in metres"
-        )
-    return None
+    strange = check_rigid(markers, layout)
+    return None if strange is None else f"the goal {strange}"
+
+
+def check_rigid(markers_m: Float[ndarray, "N 2"], layout: MarkerLayout) -> str | None:
+    """How markers [m; table] fail to form the box, in words; None when they do."""
+    off_m = np.linalg.norm(layout.markers_at(*layout.pose_of(markers_m)) - markers_m, axis=1)
+    if off_m.max() <= RIGID_TOLERANCE_M:
+        return None
+    worst = layout.names[int(off_m.argmax())]
+    return (
+        f"markers do not form the box: {worst} is {off_m.max() * 1e3:.0f} mm off the fitted layout;"
+        f" they must come in the order {list(layout.names)}, in metres, from the layout of the bundle"
+    )
 
 
 def _point(point: ndarray) -> str:

@@ -126,7 +126,9 @@ def evaluate(
     path = _bundle(bundle)
     poses = _goals(goals)
     models = load_bundle(path)
-    planners = [PlannerConfig().replaced(**{**_pairs(sets), "beta": b}) for b in beta.split(",")]
+    if "beta" in _pairs(sets):
+        raise InputError("--set beta=...: evaluate takes it as --beta, several joined by commas")
+    planners = [PlannerConfig().replaced(**{**_pairs(sets), "beta": b}) for b in dict.fromkeys(beta.split(","))]
     for config in planners:
         Planner(models, config)  # refuses what does not fit the bundle before the work starts
     todo = arena.trials_of(path, planners, MpcConfig(), poses, trials, seed)
@@ -260,6 +262,6 @@ def main() -> None:
     """Entry point: errors meant for people are one line on stderr and exit code 2."""
     try:
         app()
-    except InputError as error:
+    except (InputError, OSError) as error:
         Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}")
         sys.exit(2)

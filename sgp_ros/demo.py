@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 
@@ -27,6 +28,7 @@ from sgp_ros.report import Demo, Progress, conclude
 
 NAMESPACE = "sgp"
 NODES = ("rig_sim_node", "mocap_node", "pusher_node", "mpc_node")
+READS_LAYOUT = ("rig_sim_node", "mocap_node")
 SEEDED = ("rig_sim_node", "mpc_node")
 READY_LIMIT_S, RUN_LIMIT_S = 60.0, 90.0
 BAG_FILES = {"bag.mcap", "metadata.yaml", "metadata.yaml.tmp"}
@@ -95,10 +97,14 @@ def _show(demo: Demo, console: Console) -> int:
     environment = ros_environment(demo.out / "log" / "ros")
     os.environ.update(environment)  # the middleware inside this process reads it there
     with NodeProcesses(demo.out / "log", environment, NAMESPACE) as nodes:
+        # The box is the one the bundle was trained on.
+        layout_file = demo.out / "layout.yaml"
+        layout_file.write_text(yaml.safe_dump(demo.layout.to_dict()))
         for node in NODES:
             seed = {"seed": demo.seed} if node in SEEDED else {}
+            layout = {"layout_file": layout_file} if node in READS_LAYOUT else {}
             models = {"bundle": demo.bundle} if node == "mpc_node" else {}
-            nodes.start(node, demo.params_file, {**seed, **models})
+            nodes.start(node, demo.params_file, {**seed, **layout, **models})
         # Imported once the nodes are on their way: both take a while, and ROS may be missing.
         from sgp_ros.loop import Loop
 

@@ -9,7 +9,7 @@ from geometry_msgs.msg import PoseArray
 from sgp_core.config import MpcConfig, PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
-from sgp_core.safety import Fault, check_age, check_state
+from sgp_core.safety import Fault, check_age, check_rigid, check_state
 from sgp_core.types import Goal, Reason, State
 from sgp_ros import convert
 
@@ -36,6 +36,10 @@ class Inputs:
     def take_state(self, message: PoseArray, steady_s: float) -> None:
         """A bad state does not replace a good one: that one serves until it is too old."""
         state = convert.state_from_msg(message, self._layout)
+        if isinstance(state, State):
+            # mocap_node may have been given another layout than the bundle was trained on.
+            strange = check_rigid(self._layout.markers(state.x), self._layout)
+            state = state if strange is None else Fault(reason=Reason.BAD_STATE, text=f"the state {strange}")
         if isinstance(state, Fault):
             self.bad_state = state
         else:
@@ -49,10 +53,12 @@ class Inputs:
         except InputError as error:
             self.pusher, self._pusher_error = None, str(error)
 
-    def take_goal(self, goal: Goal) -> None:
-        """The same goal again is no news: planning towards it goes on."""
-        if self.goal is None or not np.array_equal(goal.markers_m, self.goal.markers_m):
-            self.goal = goal
+    def take_goal(self, goal: Goal) -> bool:
+        """Whether it is news; the same goal again is not, and planning towards it goes on."""
+        if self.goal is not None and np.array_equal(goal.markers_m, self.goal.markers_m):
+            return False
+        self.goal = goal
+        return True
 
     def forget_state(self) -> None:
         """For a clock that was set back; the goal has no time."""

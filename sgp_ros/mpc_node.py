@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -21,7 +21,7 @@ from sgp_core.errors import InputError
 from sgp_core.mpc import Controller, initial_carry
 from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_age, check_state, check_step
 from sgp_core.share import share_path
-from sgp_core.types import Goal, Plan, Reason, State
+from sgp_core.types import Goal, Plan, PlanStatus, Reason, State
 from sgp_ros import convert
 from sgp_ros.inputs import Inputs
 from sgp_ros.planning import Job, Outcome, PlanWorker
@@ -136,9 +136,14 @@ class MpcNode(SgpNode):
 
     def _take_goal(self, topic: str, read: Callable[[], Goal]) -> None:
         try:
-            self._inputs.take_goal(read())
+            self._new_goal(read())
         except InputError as error:
             self.get_logger().error(f"{topic} refused, the goal stays as it was: {error}")
+
+    def _new_goal(self, goal: Goal) -> None:
+        if self._inputs.take_goal(goal):
+            # The wider band in which a goal counts as kept belongs to the goal that was reached.
+            self._carry = replace(self._carry, arrived=False)
 
     # --- one control cycle -----------------------------------------------------------------------------------------
 
@@ -146,6 +151,7 @@ class MpcNode(SgpNode):
         if self.settings.changed():
             self._take_settings()
             self._timer.timer_period_ns = round(convert.NS / self._mpc.rate_hz)
+        self._on_planned()  # a plan that has just ended comes first: the next one starts from its carry
         obstacle = self._obstacle(newest=True)
         if obstacle is not None:
             self._report(obstacle)
@@ -182,6 +188,8 @@ class MpcNode(SgpNode):
             self._conclude(outcome)
 
     def _conclude(self, outcome: Outcome) -> None:
+        if outcome.job.state.stamp_s <= self._last_stamp_s:
+            return  # a hold was sent meanwhile, and its reason is on `status`; the pusher would refuse an older step
         self._planned_step_ns = 0
         if outcome.decision is None:
             self.get_logger().error(f"planning failed: {outcome.error!r}")
@@ -193,13 +201,12 @@ class MpcNode(SgpNode):
         self._errors = (decision.marker_error_m, decision.yaw_error_rad)
         if decision.plan is not None:
             self._solve_s.append(decision.plan.solve_s)
-            self._publish_plan(decision.plan, outcome.job.goal)
+            if decision.plan.status is not PlanStatus.FAILED:
+                self._publish_plan(decision.plan, outcome.job.goal)
         step, now_s = decision.step, self.now_s()
         if step.status != Reason.RUNNING:
             self._report(Fault(reason=step.status, text=step.reason))
             return
-        if outcome.job.state.stamp_s <= self._last_stamp_s:
-            return  # a hold was sent meanwhile, and its reason is on `status`; the pusher would refuse an older step
         # Planning took time: the world is looked at again, and the state planned from has to be good still.
         refused = self._obstacle(newest=True) or self._refusal(outcome.job.state, step.u, now_s)
         if refused is None and not self._enabled:
@@ -280,7 +287,8 @@ class MpcNode(SgpNode):
     def _report(self, condition: Fault) -> None:
         """Publish the status; anything but RUNNING ends a step under way."""
         if condition.reason in (Reason.PUSHER_DISABLED, Reason.PUSHER_FAULT):
-            self._under_way_until_s = 0.0  # the pusher holds already, and would only refuse another step
+            # The pusher holds already, and would only refuse another step; the last one was not carried out.
+            self._under_way_until_s, self._planned_step_ns = 0.0, 0
         elif condition.reason != Reason.RUNNING:
             self._hold()
         if self._condition is None or condition.reason != self._condition.reason:
@@ -351,7 +359,7 @@ class MpcNode(SgpNode):
             response.success, response.message = False, "no state yet" if wrong is None else wrong.text
             return response
         goal = Goal(markers_m=self._layout.markers(state.x).copy())
-        self._inputs.take_goal(goal)
+        self._new_goal(goal)
         x_m, y_m, yaw_rad = self._layout.pose_of(goal.markers_m)
         response.success, response.message = True, f"goal: x {x_m:.3f} m, y {y_m:.3f} m, yaw {yaw_rad:.3f} rad"
         return response

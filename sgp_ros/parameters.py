@@ -68,18 +68,15 @@ class Settings:
     def _declare(self, field: Field[Any], default: Any, given: bool) -> None:
         name, node = field.name, self._node
         descriptor = describe(field)
-        # An empty sequence would be taken for bytes, so the type is given in its place and the value set afterwards.
-        empty = isinstance(default, tuple) and not default
-        value = Parameter.Type.DOUBLE_ARRAY if empty else list(default) if isinstance(default, tuple) else default
+        value = list(default) if isinstance(default, tuple) else default
         if given:
             node.undeclare_parameter(name)
         try:
             node.declare_parameter(name, value, descriptor)
         except Exception as error:  # rclpy: one class per cause, renamed between distributions
-            hint = "; a number needs its decimal point, as in 1.0" if isinstance(field.default, float) else ""
+            typed = isinstance(field.default, float) and "type" in str(error)
+            hint = "; a number needs its decimal point, as in 1.0" if typed else ""
             raise InputError(f"parameter {name}: {error}{hint}") from error
-        if empty and not given:
-            node.set_parameters([Parameter(name, Parameter.Type.DOUBLE_ARRAY, [])])
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         wishes = {parameter.name: parameter.value for parameter in parameters}

@@ -25,7 +25,13 @@ WARN_EVERY_S = 2.0
 class PusherNodeConfig(Config):
     """What only the node needs to know."""
 
-    tool_height_m: float = setting(0.02, "height of the tool in the arm target", unit="m", low=-1.0, high=2.0)
+    # Not live: a height set by mistake would be commanded at once.
+    tool_height_m: float = setting(
+        0.02, "height of the tool in the arm target", unit="m", low=0.0, high=0.5, live=False
+    )
+    enabled: bool = setting(
+        True, "whether arm targets are sent from the start; ~/enable changes it while running", live=False
+    )
     pusher_topic: str = setting(
         "vrpn_mocap/pusher/pose",
         "topic of the measured pusher pose (PoseStamped; frame `table` or the mocap system's)",
@@ -39,6 +45,7 @@ class PusherNode(SgpNode):
     def __init__(self) -> None:
         super().__init__("pusher_node", [PusherConfig(), FramesConfig(), PusherNodeConfig()])
         self._reference = PusherReference(self.settings.get(PusherConfig))
+        self._reference.enabled = self._was_enabled = self.settings.get(PusherNodeConfig).enabled
         self._step_stamp_ns = 0
         self._reported: tuple[object, ...] = ()
         self._report_at_s = 0.0
@@ -99,7 +106,8 @@ class PusherNode(SgpNode):
 
     def _publish_target(self, now_s: float) -> None:
         target_m = self._reference.target(now_s)
-        if target_m is not None:
+        # An arm that was never released is not commanded at all, not even to stay.
+        if target_m is not None and self._was_enabled:
             self._arm_target.publish(convert.pose_to_msg(now_s, *target_m, z_m=self._height_m))
 
     def _condition(self) -> tuple[object, ...]:
@@ -126,6 +134,7 @@ class PusherNode(SgpNode):
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._reference.set_enabled(request.data, self.now_s())
+        self._was_enabled = self._was_enabled or request.data
         response.success = True
         response.message = (
             "enabled: steps planned from now on are executed" if request.data else "disabled: the pusher holds"

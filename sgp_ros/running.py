@@ -54,7 +54,10 @@ class SgpNode(Node):
     """
 
     def __init__(self, name: str, configs: Sequence[Config]) -> None:
-        super().__init__(name, automatically_declare_parameters_from_overrides=True)
+        try:
+            super().__init__(name, automatically_declare_parameters_from_overrides=True)
+        except ValueError as error:
+            raise InputError(f"a parameter given to {name} has no type, as an empty list has none: {error}") from error
         self.settings = Settings(self, configs)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", REPORT_QOS)

@@ -92,7 +92,10 @@ def test_a_tampered_file_is_refused_by_name(write, name, damage):
         (lambda i: i.update(sigmas=[0.01, 0.2]), "must be positive and fall"),
         (lambda i: i.update(step_duration_s="soon"), "malformed"),
         (lambda i: i["normalizer"].update(x_scale=0.0), "x_scale = 0.0"),
-        (lambda i: i["layout"].update(names=["a", "b"], places_m=[[0, 0], [0.1, 0]]), "reference.npz holds x"),
+        (lambda i: i["normalizer"].update(x_centre=[0.0]), "x_centre has 1 numbers"),
+        (lambda i: i.update(step_duration_s=0), "step_duration_s and step_limit_m"),
+        (lambda i: i["limits"].update(step_limit_m=float("nan")), "step_duration_s and step_limit_m"),
+        (lambda i: i["layout"].update(names=["a", "b"], places_m=[[0, 0], [0.1, 0]]), "the layout needs 6"),
     ],
 )
 def test_a_changed_index_is_refused(write, change, words):

@@ -153,6 +153,8 @@ def test_models_that_give_nan_fail_without_motion():
 def test_settings_that_do_not_fit_the_bundle_are_refused_with_the_remedy():
     with pytest.raises(InputError, match=r"sigmas: 0.3 is not a level of the bundle; choose from 0.2, 0.1"):
         Planner(BUNDLE, PlannerConfig(sigmas=(0.3,)))
+    with pytest.raises(InputError, match=r"sigmas: 0 is not a level"):
+        Planner(BUNDLE, PlannerConfig(sigmas=(0.1, 0.0)))
     with pytest.raises(InputError, match=r"iterations = 3 is fewer than the 4 noise levels"):
         Planner(BUNDLE, PlannerConfig(iterations=3))
     with pytest.raises(InputError, match=r"step_limit_m = 0.06 exceeds 0.05"):
