@@ -34,7 +34,9 @@ STEP_LIMIT_M = 0.005
 def bench(graph: Graph, bundle_path: Path) -> Bench:
     # Small steps, so that the pusher does not get far while the tests last; generous times, so that a busy test machine
     # does not look like a fault.
-    graph.start("mpc_node", bundle=bundle_path, rate_hz=4.0, state_timeout_s=2.0, beta=0.0, step_limit_m=STEP_LIMIT_M)
+    # Plans are short, because one test allows 0.3 s from measurement to step.
+    planner = {"beta": 0.0, "step_limit_m": STEP_LIMIT_M, "restarts": 1, "iterations": 10}
+    graph.start("mpc_node", bundle=bundle_path, rate_hz=4.0, state_timeout_s=2.0, **planner)
     graph.start("pusher_node", step_timeout_s=2.0, pusher_timeout_s=1.0)
     return Bench(graph, states=True)
 
