@@ -201,3 +201,16 @@ def test_step_duration_must_be_the_bundles() -> None:
     late = inputs.obstacle(50.1, 8.1, PlannerConfig(), MpcConfig(state_timeout_s=5.0), enabled=True)
     assert late is not None
     assert late.reason == Reason.NO_PUSHER
+
+
+def test_a_state_of_another_box_is_refused_and_a_new_goal_is_news() -> None:
+    inputs = Inputs(LAYOUT, 1.0)
+    other = LAYOUT.markers_at(*START)[::-1]  # the same number of markers, in another order
+    inputs.take_state(convert.state_to_msg(State(stamp_s=50.0, x=LAYOUT.pack(other, PUSHER))), 7.0)
+    assert inputs.state is None
+    assert inputs.bad_state is not None
+    assert inputs.bad_state.reason == Reason.BAD_STATE
+    assert "do not form the box" in inputs.bad_state.text
+    goal = convert.goal_from_pose(convert.pose_to_msg(0.0, 0.7, 0.0, 0.1), LAYOUT)
+    assert inputs.take_goal(goal)
+    assert not inputs.take_goal(goal)

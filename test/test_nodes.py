@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseArray, PoseStamped
 from ros_bench import LAYOUT, MANY_QOS, MANY_SENSOR_QOS, PUSHER, START, Bench, Controller, Pusher, enable, values_of, xy
 from ros_graph import Graph
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 
 from sgp_core.types import Reason, State
 from sgp_ros import convert
@@ -142,6 +142,8 @@ class TestPusherNode:
         fault = pusher.wait_for(Reason.NO_PUSHER)
         assert fault.faulted
         assert "pusher_timeout_s" in fault.condition.text
+        count = len(pusher.targets)  # the reference goes back to the last measured position, and stays
+        graph.wait("hold", lambda: len(pusher.targets) > count + 50)
         held = xy(pusher.targets[-1])
         graph.never(lambda: not np.array_equal(xy(pusher.targets[-1]), held), 0.3)
         assert not graph.call(Trigger, "pusher_node/clear_fault", Trigger.Request()).success
@@ -209,6 +211,17 @@ class TestWholeGraph:
         ):
             code, duration_s = graph.stop(node, number)
             assert (code, duration_s < 2.0) == (0, True), graph.output(node)
+
+
+class TestPusherNotReleased:
+    def test_the_arm_is_not_commanded_before_enable(self, graph: Graph) -> None:
+        graph.start("pusher_node", enabled=False)
+        pusher = Pusher(graph, Bench(graph, states=True))
+        pusher.wait_for(Reason.PUSHER_DISABLED)
+        graph.never(lambda: len(pusher.targets) > 0, 0.5)
+        assert graph.call(SetBool, "pusher_node/enable", SetBool.Request(data=True)).success
+        graph.wait("arm target", lambda: len(pusher.targets) > 0)
+        np.testing.assert_allclose(xy(pusher.targets[0]), pusher.bench.pusher, atol=1e-9)
 
 
 class TestRefusedStart:
