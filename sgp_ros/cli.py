@@ -151,6 +151,7 @@ def evaluate(
 def info(
     bundle: BundleArgument = None,
     plans: Annotated[int, typer.Option(min=0, help="measure the time of so many plans at the default settings")] = 0,
+    sets: SetOption = None,
     threads: ThreadsOption = 1,
 ) -> None:
     """Verify a bundle and tell what is in it: data, training, held-out figures; with --plans the time of a plan."""
@@ -167,7 +168,7 @@ def info(
     _print_metrics(models.metrics)
     if plans:
         torch.set_num_threads(threads)
-        config = PlannerConfig()
+        config = PlannerConfig().replaced(**_pairs(sets))
         planner = Planner(models, config)
         goal = Goal.from_pose(models.layout, 0.71, 0.0, 0.0)
         rows = np.linspace(0, len(models.reference_x) - 1, plans + 3).astype(int)
@@ -179,7 +180,7 @@ def info(
         ms = np.array(solved[3:]) * 1e3  # the first plans compile
         console.print(
             f"plan time: p50 {np.percentile(ms, 50):.0f} ms, p95 {np.percentile(ms, 95):.0f} ms over {plans} plans"
-            f" (T {config.horizon}, {config.iterations} iterations, {threads} thread(s))"
+            f" (T {config.horizon}, {config.iterations} iterations, {config.restarts} restarts, {threads} thread(s))"
         )
 
 
