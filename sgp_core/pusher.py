@@ -56,6 +56,7 @@ class PusherReference:
 
     def configure(self, config: PusherConfig, now_s: float) -> None:
         """Apply new limits; a line under way is bent to obey them."""
+        self._arrive_at(now_s)
         changed, self.config = config != self.config, config
         if changed and self._times_s and self._times_s[-1] > now_s:
             end_s, end_m = self._times_s[-1], self._points_m[-1]
@@ -72,6 +73,7 @@ class PusherReference:
 
     def step(self, stamp_s: float, u: Float[ndarray, "2"], now_s: float) -> Fault | None:
         """Take a step [m; table]. Returns None when it is executed, else why not (and latches what must not pass)."""
+        self._arrive_at(now_s)
         if self.fault is not None:
             return Fault(reason=Reason.PUSHER_FAULT, text=f"step refused, a fault is latched: {self.fault.text}")
         if not self.enabled:
@@ -107,13 +109,7 @@ class PusherReference:
         passed_s = 0.0 if self._updated_s is None else steady_s - self._updated_s
         self._updated_s = steady_s
         self._silence_s += min(max(passed_s, 0.0), 2.0 / self.config.output_rate_hz)
-        if now_s < self._now_s - FUTURE_TOLERANCE_S and self._times_s:
-            # The clock of the stamps was set back (a recording started again): stand, and forget what was stamped.
-            self._replace_history(now_s, self._at(self._now_s))
-            self._last_step_s, self._engaged = -math.inf, False
-        elif now_s > self._now_s + PAUSE_S and self._times_s and self._times_s[-1] > self._now_s:
-            self._replace_history(now_s, self._at(self._now_s))
-        self._now_s = now_s
+        self._arrive_at(now_s)
         self._forget(now_s)
         if self.measured_m is None or self.fault is not None:
             return
@@ -135,6 +131,7 @@ class PusherReference:
 
     def set_enabled(self, enabled: bool, now_s: float) -> None:
         """Off: stand where the reference is now and refuse steps. On: take steps planned from now on."""
+        self._arrive_at(now_s)
         if not enabled:
             self._stand(now_s)
         elif not self.enabled:
@@ -147,6 +144,7 @@ class PusherReference:
             return Fault(
                 reason=Reason.NO_PUSHER, text="the measured pusher position is not known; start the pusher source"
             )
+        self._arrive_at(now_s)
         self.fault, self._engaged = None, False
         self._last_step_s = now_s
         self._follow(now_s)
@@ -173,6 +171,17 @@ class PusherReference:
     def _at(self, time_s: float) -> Float[ndarray, "2"]:
         points = np.asarray(self._points_m)
         return np.array([np.interp(time_s, self._times_s, points[:, axis]) for axis in range(2)])
+
+    def _arrive_at(self, now_s: float) -> None:
+        """Let the reference come to now, whoever calls first after a pause: along its line, but never in a jump."""
+        pause_s = max(PAUSE_S, 3.0 / self.config.output_rate_hz)
+        if now_s < self._now_s - FUTURE_TOLERANCE_S and self._times_s:
+            # The clock of the stamps was set back (a recording started again): stand, and forget what was stamped.
+            self._replace_history(now_s, self._at(self._now_s))
+            self._last_step_s, self._engaged = -math.inf, False
+        elif now_s > self._now_s + pause_s and self._times_s and self._times_s[-1] > self._now_s:
+            self._replace_history(now_s, self._at(self._now_s))
+        self._now_s = now_s
 
     def _draw(self, now_s: float, end_s: float, end_m: Float[ndarray, "2"]) -> None:
         """Replace what lies after now by a straight line to the end, late enough for the speed limit."""

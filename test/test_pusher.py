@@ -215,6 +215,23 @@ def test_a_jump_of_the_clock_does_not_skip_along_the_line() -> None:
     np.testing.assert_allclose(arm.run(0.5)[-1], before, atol=1e-9)
 
 
+def test_a_step_that_comes_first_after_a_pause_does_not_skip_along_the_line() -> None:
+    arm = Arm()
+    arm.step((0.05, 0.0))
+    before = arm.run(0.4)[-1]
+    arm.now_s += 0.5
+    assert arm.step((0.0, 0.01)) is None
+    np.testing.assert_allclose(arm.at(arm.now_s), before, atol=1e-9)
+    np.testing.assert_allclose(arm.at(arm.now_s + 1.0), before + np.array([0.0, 0.01]), atol=1e-9)
+
+
+def test_the_slowest_output_rate_still_moves() -> None:
+    arm = Arm(PusherConfig(output_rate_hz=10.0))
+    arm.step((0.05, 0.0))
+    path = arm.run(1.2, tick_s=0.12)  # a little late at every tick
+    np.testing.assert_allclose(path[-1], START + np.array([0.05, 0.0]), atol=1e-9)
+
+
 def test_a_standing_pusher_waits_for_a_silent_source_without_a_fault() -> None:
     arm = Arm()
     arm.step((0.05, 0.0))
