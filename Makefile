@@ -4,7 +4,11 @@ PYTHON ?= python3
 GOAL ?= center
 SEED ?= 0
 OUT ?= out/demo
+CODE := sgp_core sgp_ros launch setup.py
 VENV := .venv
+JAZZY := .venv-jazzy
+JAZZY_TESTS ?= test/test_settings_files.py test/test_nodes.py test/test_mpc_node.py \
+  test/test_demo.py::test_demo_reaches_the_goal_and_reports_it
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
@@ -21,22 +25,28 @@ export RMW_IMPLEMENTATION := rmw_fastrtps_cpp
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format model clean
+.PHONY: help demo test test-jazzy lint format model clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
 
 demo: $(VENV)/.installed  ## push the box to a goal on the simulated rig (GOAL=center|left|right, SEED, OUT)
 	$(BIN)/sgp demo --goal $(GOAL) --seed $(SEED) --out $(OUT)
 
-test: lint  ## every check: lint, types, import arrows, tests
+test: lint  ## every check: lint, types, import arrows, tests, and the nodes once more on ROS 2 Jazzy
 	$(BIN)/python -m pytest
+	$(MAKE) test-jazzy
 
-lint: $(VENV)/.installed-dev  ## ruff, mypy and import-linter
+test-jazzy: $(JAZZY)/.installed  ## the nodes and a demo with the wheels of ROS 2 Jazzy (JAZZY_TESTS=test for every test)
+	AMENT_PREFIX_PATH=$(CURDIR)/$(JAZZY) $(JAZZY)/bin/python -m pytest -p no:cacheprovider $(JAZZY_TESTS)
+
+lint: $(VENV)/.installed-dev  ## ruff, mypy, import-linter and ROS's own linters
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	set -o pipefail; $(BIN)/ament_flake8 --config setup.cfg $(CODE) test benchmarks | sed '/^Checked files/,$$d'
+	set -o pipefail; $(BIN)/ament_pep257 --convention google --add-ignore D105 D107 D402 D403 -- $(CODE) | sed '/^checking/d'
 
 format: $(VENV)/.installed-dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix
@@ -47,7 +57,7 @@ model: $(VENV)/.installed  ## collect demonstrations and train the default bundl
 	$(BIN)/sgp train out/model/demonstrations.npz --seed 0 --preset small --out models/default
 
 clean:  ## remove the environment, builds, caches and out/
-	rm -rf $(VENV) build dist *.egg-info out .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(JAZZY) build dist *.egg-info out .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The install is editable: a changed source, setting or model counts at once, without another `make`. The share folder is
@@ -64,6 +74,17 @@ $(VENV)/.installed-dev: $(INPUTS) | $(VENV)/bin/python
 	$(TORCH)
 	$(PIP) --constraint constraints.txt --editable '.[ros,dev]'
 	@touch $(VENV)/.installed $@
+
+# Jazzy's ROS packages stand before those of .venv; everything else is the same in both. The path of a package in .venv
+# reaches its Python files only, and so the two middlewares do not meet.
+$(JAZZY)/.installed: requirements-jazzy.txt $(VENV)/.installed-dev
+	rm -rf $(JAZZY)
+	$(BIN)/python -m venv --without-pip $(JAZZY)
+	$(BIN)/python -m pip --disable-pip-version-check --python $(JAZZY)/bin/python install --no-deps \
+	  --requirement requirements-jazzy.txt
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"), "$(CURDIR)", sep="\n")' \
+	  > "$$($(JAZZY)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	@touch $@
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -9,7 +9,13 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "sgp_ros"
-NODES = ("mocap_node", "mpc_node", "pusher_node", "rig_sim_node")
+EXECUTABLES = ("mocap_node", "mpc_node", "pusher_node", "rig_sim_node", "sgp")
+TESTS = [
+    "pytest>=8.3,<9",  # runs the tests; launch_testing breaks with pytest 9
+    "pytest-timeout>=2.3",  # ends a test that hangs
+    "hypothesis>=6.100",  # searches for counterexamples
+    "beartype>=0.19",  # checks the shape annotations while tests run
+]
 HERE = Path(__file__).parent
 
 
@@ -41,12 +47,12 @@ setup(
         *tree("config"),
         *tree("models"),
         # A wheel ignores install_scripts of setup.cfg, and `ros2 run` looks nowhere else than here.
-        (f"lib/{NAME}", [f"scripts/{node}" for node in NODES]),
+        (f"lib/{NAME}", [f"scripts/{name}" for name in EXECUTABLES]),
     ],
     zip_safe=False,
-    entry_points={
-        "console_scripts": ["sgp = sgp_ros.cli:main", *(f"{node} = sgp_ros.{node}:main" for node in NODES)],
-    },
+    # Shell scripts and no entry points: colcon would write its own Python into those, the system's as a rule, and torch
+    # lives in a virtual environment. These take the Python beside them, or else the one that is active.
+    scripts=["scripts/sgp"],
     install_requires=[
         "torch==2.13.0",  # networks, TorchScript, gradients of the planner; exact: bundles are TorchScript
         "numpy>=2.0",  # arrays at every boundary
@@ -74,17 +80,22 @@ setup(
             "ros-std-srvs",  # Trigger and SetBool services
             "ros-visualization-msgs",  # plan_markers
         ],
+        "test": TESTS,  # by this name `colcon test` knows that it has to call pytest
         "dev": [
-            "pytest>=8.3,<9",  # runs the tests; launch_testing breaks with pytest 9
-            "pytest-timeout>=2.3",  # ends a test that hangs
-            "hypothesis>=6.100",  # searches for counterexamples
-            "beartype>=0.19",  # checks the shape annotations while tests run
+            *TESTS,
             "ruff>=0.9",  # linter and formatter
             "mypy>=1.13",  # type checker
             "types-PyYAML",  # types of pyyaml for mypy
             "import-linter>=2.1",  # holds the arrows between the modules
             "pre-commit>=4.0",  # the same checks before each commit
-            "setuptools>=70.1",  # test_package builds the wheel it looks into, without a network
+            "setuptools>=70.1,<80",  # test_package builds the wheel it looks into, without a network; colcon wants < 80
+            "colcon-core>=0.18",  # builds the package as a ROS workspace does
+            "colcon-ros>=0.5",  # reads package.xml and writes the hooks of a ROS workspace
+            "ros-ament-flake8>=0.17",  # ROS's flake8, with the settings of setup.cfg
+            "ros-ament-pep257>=0.17",  # ROS's docstring check
+            "ros-ament-lint>=0.17",  # part of the two above
+            "flake8>=7",  # called by ament_flake8
+            "pydocstyle>=6.3",  # called by ament_pep257
         ],
     },
 )

@@ -11,12 +11,14 @@ from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from sgp_core.errors import InputError
+from sgp_core.workspace import check_region
 
 # A number, because an empty list has no type on ROS's command line and in what `ros2 param dump` writes.
 ALL_SIGMAS = (0.0,)
 ConfigT = TypeVar("ConfigT", bound="Config")
-Workspace = tuple[float, float, float, float]
-DEFAULT_WORKSPACE_M: Workspace = (0.30, 0.95, -0.35, 0.35)
+# A rectangle without area: none. An empty list has no type, either.
+NO_KEEP_OUT = (0.0, 0.0, 0.0, 0.0)
+DEFAULT_WORKSPACE_M = (0.30, 0.95, -0.35, 0.35)
 
 
 def setting(
@@ -88,14 +90,55 @@ def _coerced(field: dataclasses.Field[Any], value: Any) -> Any:
     return value
 
 
-def check_workspace(workspace_m: Workspace) -> None:
-    """Raises InputError unless (x_min, x_max, y_min, y_max) spans an area."""
-    if len(workspace_m) != 4 or workspace_m[0] >= workspace_m[1] or workspace_m[2] >= workspace_m[3]:
-        raise InputError(f"workspace_m = {workspace_m} must be x_min < x_max, y_min < y_max in metres")
+@dataclass(frozen=True, kw_only=True)
+class LimitsConfig(Config):
+    """What planner and pusher enforce, each by itself and whatever the other does."""
+
+    step_limit_m: float = setting(0.05, "largest step along x and along y", unit="m", low=1e-4, high=0.5)
+    workspace_m: tuple[float, ...] = setting(
+        DEFAULT_WORKSPACE_M,
+        "where the centre of the pusher may be: x_min, x_max, y_min, y_max, or the corners x1, y1, x2, y2, x3, y3, ..."
+        " of a convex polygon",
+        unit="m",
+        low=-10.0,
+        high=10.0,
+    )
+    keep_out_m: tuple[float, ...] = setting(
+        NO_KEEP_OUT,
+        "where it may not be: x_min, x_max, y_min, y_max of each rectangle, one after the other; without area: none",
+        unit="m",
+        low=-10.0,
+        high=10.0,
+    )
+    speed_limit_mps: float = setting(0.12, "largest speed of the pusher", unit="m/s", low=1e-3, high=1.0)
+    acceleration_limit_mps2: float = setting(
+        0.5, "largest acceleration of the pusher", unit="m/s^2", low=1e-2, high=20.0
+    )
+    tracking_limit_m: float = setting(
+        0.03, "largest distance between reference and measured pusher", unit="m", low=1e-3, high=0.5
+    )
+
+    def check(self) -> None:
+        """See `Config.check`."""
+        check_region(self.workspace_m, self.keep_out_m)
+
+    def check_step_duration(self, step_duration_s: float) -> None:
+        """Raises InputError unless the longest step, and turning it round, keeps to speed and acceleration."""
+        longest_m = self.step_limit_m * math.sqrt(2.0)
+        if longest_m > self.speed_limit_mps * step_duration_s:
+            raise InputError(
+                f"step_limit_m = {self.step_limit_m} along both axes within step_duration_s = {step_duration_s:g} needs"
+                f" more than speed_limit_mps = {self.speed_limit_mps}; lower the step or raise the speed"
+            )
+        if 2.0 * longest_m > self.acceleration_limit_mps2 * step_duration_s**2:
+            raise InputError(
+                f"step_limit_m = {self.step_limit_m} reversed within step_duration_s = {step_duration_s:g} needs more"
+                f" than acceleration_limit_mps2 = {self.acceleration_limit_mps2}; lower the step or raise the limit"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlannerConfig(Config):
+class PlannerConfig(LimitsConfig):
     """Algorithm 1 of the paper; its settings where the paper states them."""
 
     beta: float = setting(
@@ -118,10 +161,6 @@ class PlannerConfig(Config):
     restarts: int = setting(
         4, "initial guesses optimised side by side: the warm start and restarts-1 random ones", low=1, high=1024
     )
-    step_limit_m: float = setting(0.05, "largest step along x and along y", unit="m", low=1e-4, high=0.5)
-    workspace_m: Workspace = setting(
-        DEFAULT_WORKSPACE_M, "where the pusher may be: x_min, x_max, y_min, y_max", unit="m", low=-10.0, high=10.0
-    )
     running_weight: float = setting(
         0.01, "weight of the markers' squared error before the last step; above 0, sooner is better", low=0.0, high=1e4
     )
@@ -129,7 +168,7 @@ class PlannerConfig(Config):
 
     def check(self) -> None:
         """See `Config.check`."""
-        check_workspace(self.workspace_m)
+        super().check()
         if list(self.sigmas) != sorted(self.sigmas, reverse=True):
             raise InputError(f"sigmas = {self.sigmas} must fall from high to low")
 
@@ -155,7 +194,7 @@ class MpcConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatorConfig(Config):
-    """From marker samples to a state."""
+    """From marker samples to a state, and what of them is not believed."""
 
     sync_tolerance_s: float = setting(
         0.02, "samples further apart than this do not belong to one frame", unit="s", low=1e-4, high=1.0
@@ -163,12 +202,36 @@ class EstimatorConfig(Config):
     rigid_tolerance_m: float = setting(
         0.005, "largest distance of a marker from the fitted rigid layout", unit="m", low=1e-4, high=0.1
     )
+    pusher_gap_s: float = setting(
+        0.25, "longest gap between two pusher samples that is bridged", unit="s", low=1e-3, high=5.0
+    )
+    frozen_timeout_s: float = setting(
+        0.5,
+        "a marker that repeats itself to the last bit for this long counts as hidden, all of them as a frozen driver;"
+        " 0 never",
+        unit="s",
+        low=0.0,
+        high=60.0,
+    )
+    box_speed_limit_mps: float = setting(
+        1.5, "a box that seems to move faster is not believed", unit="m/s", low=0.05, high=100.0
+    )
+    pusher_speed_limit_mps: float = setting(
+        3.0, "a pusher that seems to move faster is not believed", unit="m/s", low=0.1, high=100.0
+    )
+    reacquire_s: float = setting(
+        0.3, "how long a box must be seen at an unbelievable place to be believed", unit="s", low=0.0, high=10.0
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FramesConfig(Config):
-    """Where the frames are, the same for every node that reads mocap poses."""
+    """Where the frames are; written by `sgp calibrate frames`, the same for every node."""
 
+    mocap_frame: str = setting(
+        "", "frame_id that mocap messages must have; empty takes any that is not another frame's", live=False
+    )
+    base_frame: str = setting("base_link", "frame_id of the arm's base", live=False)
     table_from_mocap: tuple[float, ...] = setting(
         (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
         "place of the mocap frame in the table frame: x, y, z in m, then roll, pitch, yaw about the fixed axes in rad",
@@ -176,42 +239,55 @@ class FramesConfig(Config):
         high=100.0,
         live=False,
     )
+    table_from_base: tuple[float, ...] = setting(
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        "place of the arm's base frame in the table frame, in the same six numbers",
+        low=-100.0,
+        high=100.0,
+        live=False,
+    )
 
     def check(self) -> None:
         """See `Config.check`."""
-        if len(self.table_from_mocap) != 6:
-            raise InputError(f"table_from_mocap = {self.table_from_mocap} needs six numbers: x, y, z, roll, pitch, yaw")
+        for name in ("table_from_mocap", "table_from_base"):
+            if len(getattr(self, name)) != 6:
+                raise InputError(f"{name} = {getattr(self, name)} needs six numbers: x, y, z, roll, pitch, yaw")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PusherConfig(Config):
+class PusherConfig(LimitsConfig):
     """Limits between a step and the arm; enforced whatever the planner says."""
 
-    step_limit_m: float = setting(0.05, "largest step along x and along y", unit="m", low=1e-4, high=0.5)
-    workspace_m: Workspace = setting(
-        DEFAULT_WORKSPACE_M, "where the pusher may be: x_min, x_max, y_min, y_max", unit="m", low=-10.0, high=10.0
-    )
     step_duration_s: float = setting(
         1.0, "time one step takes; must equal the bundle's", unit="s", low=0.02, high=10.0, live=False
     )
-    speed_limit_mps: float = setting(0.12, "largest speed of the pusher reference", unit="m/s", low=1e-3, high=1.0)
     step_timeout_s: float = setting(0.6, "a step older than this on arrival is dropped", unit="s", low=0.01, high=10.0)
     pusher_timeout_s: float = setting(
         0.2, "oldest measured pusher position that lets the arm move", unit="s", low=0.01, high=5.0
     )
-    tracking_limit_m: float = setting(
-        0.03, "largest distance between reference and measured pusher", unit="m", low=1e-3, high=0.5
-    )
     output_rate_hz: float = setting(100.0, "rate of arm targets", unit="Hz", low=10.0, high=500.0, live=False)
+    # Not live: a height set by mistake would be commanded at once.
+    tool_height_m: float = setting(0.02, "height of the tool while it pushes", unit="m", low=0.0, high=0.5, live=False)
+    retreat_height_m: float = setting(
+        0.12,
+        "height the tool is raised to when disabled, and lowered from when enabled",
+        unit="m",
+        low=0.0,
+        high=1.0,
+        live=False,
+    )
+    approach_speed_mps: float = setting(
+        0.05, "largest speed of the tool straight down and up", unit="m/s", low=1e-3, high=0.5
+    )
 
     def check(self) -> None:
         """See `Config.check`."""
-        check_workspace(self.workspace_m)
-        if self.step_limit_m * math.sqrt(2.0) > self.speed_limit_mps * self.step_duration_s:
+        super().check()
+        self.check_step_duration(self.step_duration_s)
+        if self.retreat_height_m < self.tool_height_m:
             raise InputError(
-                f"step_limit_m = {self.step_limit_m} along both axes within step_duration_s ="
-                f" {self.step_duration_s} needs more than speed_limit_mps = {self.speed_limit_mps};"
-                " lower the step or raise the speed"
+                f"retreat_height_m = {self.retreat_height_m} lies below tool_height_m = {self.tool_height_m}; the tool"
+                " must retreat upwards"
             )
 
 

@@ -93,7 +93,7 @@ class Controller:
             return _no_step(
                 state, Reason.PLANNER_ERROR, "the models gave no finite plan from here; check goal and state"
             )
-        fault = check_step(plan.u[0], state.x[-2:], config.step_limit_m, config.workspace_m)
+        fault = check_step(plan.u[0], state.x[-2:], config)
         if fault is not None:
             return _no_step(state, fault.reason, fault.text)
         return Step(stamp_s=state.stamp_s, u=plan.u[0], status=Reason.RUNNING, reason="pushing")

@@ -23,6 +23,7 @@ from sgp_core.bundle import ModelBundle
 from sgp_core.config import ALL_SIGMAS, PlannerConfig
 from sgp_core.distance import squared_distance
 from sgp_core.errors import InputError
+from sgp_core.safety import region_of
 from sgp_core.types import Goal, Plan, PlanStatus, State
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
@@ -58,9 +59,9 @@ class Planner:
                 f"step_limit_m = {config.step_limit_m} exceeds {bundle.step_limit_m}, the longest step of the"
                 " bundle's data; lower it, or train on longer steps"
             )
+        config.check_step_duration(bundle.step_duration_s)
         self._reference = bundle.reference
-        low_x, high_x, low_y, high_y = config.workspace_m
-        self._low, self._high = torch.tensor([low_x, low_y]), torch.tensor([high_x, high_y])
+        self._region = region_of(config)
 
     def plan(self, state: State, goal: Goal, warm_start: Float[ndarray, "T 2"], generator: torch.Generator) -> Plan:
         """Improve a warm start; never returns a plan of higher J.
@@ -157,11 +158,12 @@ class Planner:
         return torch.cat([warm[None], draws * self.config.step_limit_m])
 
     def _bounded(self, x0: Tensor, u: Float[Tensor, "B T 2"]) -> Float[Tensor, "B T 2"]:
-        """Nearest steps, one after the other, that respect the step limit and keep the pusher inside the workspace."""
+        """Nearest steps, one after the other, that respect the step limit and keep the pusher where it may be."""
         limit, steps = self.config.step_limit_m, []
         pusher = x0[-2:].expand(len(u), 2)
         for t in range(u.shape[1]):
-            ahead = torch.clamp(pusher + u[:, t].clamp(-limit, limit), self._low, self._high)
+            wish = pusher + u[:, t].clamp(-limit, limit)
+            ahead = torch.from_numpy(self._region.reached(pusher.numpy(), wish.detach().numpy())).float()
             # From outside the workspace the way back may be longer than a step.
             steps.append((ahead - pusher).clamp(-limit, limit))
             pusher = pusher + steps[-1]

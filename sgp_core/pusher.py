@@ -1,4 +1,7 @@
-"""From steps to the pusher reference: where the arm should be at any instant, and when it has to hold."""
+"""From steps to the pusher reference: where the pusher should be at any instant, and when it has to hold.
+
+The arm is told where `sgp_core.follower` is on the way there, which spares it the corners in time.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from sgp_core.config import PusherConfig
-from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_size, check_step, clamp
+from sgp_core.line import Ahead, TimedLine
+from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_size, check_step, region_of
 from sgp_core.types import Reason
 
 HISTORY_S = 2.0
@@ -44,11 +48,10 @@ class PusherReference:
         self.enabled = True
         self.fault: Fault | None = None
         self.measured_m: Float[ndarray, "2"] | None = None  # last finite measurement [m; table]
-        self._times_s: list[float] = []  # breakpoints of the reference, increasing
-        self._points_m: list[ndarray] = []
+        self._line = TimedLine()
         self._last_step_s = -math.inf  # stamp of the last accepted step
         self._engaged = False  # a step was accepted since start, enable or clear
-        self._silence_s = math.inf  # time without a measurement, counted by update()
+        self._silence_s = math.inf  # age of the last measurement, counted on by update()
         self._updated_s: float | None = None  # steady time of the last update
         self._now_s = -math.inf  # its time on the clock of the stamps
 
@@ -58,18 +61,17 @@ class PusherReference:
         """Apply new limits; a line under way is bent to obey them."""
         self._arrive_at(now_s)
         changed, self.config = config != self.config, config
-        if changed and self._times_s and self._times_s[-1] > now_s:
-            end_s, end_m = self._times_s[-1], self._points_m[-1]
-            self._draw(now_s, end_s, clamp(end_m, config.workspace_m))
+        if changed and self._line.under_way(now_s):
+            self._draw(now_s, self._line.end_s, self._allowed(now_s, self._line.end_m))
 
-    def measure(self, pusher_m: Float[ndarray, "2"], now_s: float) -> None:
-        """Take a measured position [m; table]; one that is not finite counts as silence."""
+    def measure(self, pusher_m: Float[ndarray, "2"], now_s: float, age_s: float = 0.0) -> None:
+        """Take a measured position [m; table] of this age; one that is not finite counts as silence."""
         if not np.isfinite(pusher_m).all():
             return
         self.measured_m = np.array(pusher_m, dtype=float)
-        self._silence_s = 0.0
-        if not self._times_s:
-            self._replace_history(now_s, self.measured_m)
+        self._silence_s = max(age_s, 0.0)
+        if not self._line:
+            self._line.restart(now_s, self.measured_m)
 
     def step(self, stamp_s: float, u: Float[ndarray, "2"], now_s: float) -> Fault | None:
         """Take a step [m; table]. Returns None when it is executed, else why not (and latches what must not pass)."""
@@ -80,7 +82,7 @@ class PusherReference:
             return Fault(reason=Reason.PUSHER_DISABLED, text="step refused, the pusher is disabled")
         wrong = check_size(u, self.config.step_limit_m)
         if wrong is not None:
-            return self._latch(wrong, now_s)
+            return self.latch(wrong, now_s)
         age_s = now_s - stamp_s
         if not -FUTURE_TOLERANCE_S <= age_s <= self.config.step_timeout_s:
             limits = f"{-FUTURE_TOLERANCE_S} to step_timeout_s = {self.config.step_timeout_s:g}"
@@ -89,13 +91,13 @@ class PusherReference:
         if stamp_s <= self._last_step_s:
             text = f"step dropped, its stamp is {self._last_step_s - stamp_s:.3f} s before the last accepted one"
             return Fault(reason=Reason.LATE_STEP, text=text)
-        if self.measured_m is None or self._silence_s > self.config.pusher_timeout_s:
+        if not self.fresh:
             return Fault(reason=Reason.NO_PUSHER, text="step dropped, the measured pusher position is not known")
         start_m = self._at(stamp_s)
-        wrong = check_step(u, start_m, self.config.step_limit_m, self.config.workspace_m, slack_m=BORDER_SLACK_M)
+        wrong = check_step(u, start_m, self.config, slack_m=BORDER_SLACK_M)
         if wrong is not None:
-            return self._latch(wrong, now_s)
-        end_m = clamp(start_m + np.asarray(u, dtype=float), self.config.workspace_m)
+            return self.latch(wrong, now_s)
+        end_m = self._allowed(now_s, start_m + np.asarray(u, dtype=float))
         end_s = max(stamp_s + self.config.step_duration_s, now_s)
         # Not stretched: what is left of a step at its end is the next plan's business, and nobody would watch it.
         self._draw(now_s, end_s, self._towards(now_s, end_m, self.config.speed_limit_mps * (end_s - now_s)))
@@ -110,7 +112,7 @@ class PusherReference:
         self._updated_s = steady_s
         self._silence_s += min(max(passed_s, 0.0), 2.0 / self.config.output_rate_hz)
         self._arrive_at(now_s)
-        self._forget(now_s)
+        self._line.forget(now_s - max(HISTORY_S, self.config.step_timeout_s))
         if self.measured_m is None or self.fault is not None:
             return
         distance_m = float(np.linalg.norm(self._at(now_s) - self.measured_m))
@@ -118,29 +120,36 @@ class PusherReference:
             if self.enabled and distance_m > self.config.tracking_limit_m:
                 # By two periods only: a single wrong sample must not send the pusher on a way.
                 self._follow(now_s, self.config.speed_limit_mps * 2.0 / self.config.output_rate_hz)
-        elif self._silence_s > self.config.pusher_timeout_s and self._times_s[-1] > now_s:
-            limit = f"pusher_timeout_s is {self.config.pusher_timeout_s:g}"
-            text = f"no pusher measurement for {self._silence_s:.3f} s, {limit}"
-            self._latch(Fault(reason=Reason.NO_PUSHER, text=text), now_s)
+        elif self._silence_s > self.config.pusher_timeout_s and self._line.under_way(now_s):
+            self.latch_silence(now_s)
         elif distance_m > self.config.tracking_limit_m:
             text = (
                 f"the pusher is {distance_m * 1e3:.1f} mm from its reference, tracking_limit_m is"
                 f" {self.config.tracking_limit_m:g}; is the arm following, is something in its way?"
             )
-            self._latch(Fault(reason=Reason.TRACKING_ERROR, text=text), now_s)
+            self.latch(Fault(reason=Reason.TRACKING_ERROR, text=text), now_s)
 
     def set_enabled(self, enabled: bool, now_s: float) -> None:
-        """Off: stand where the reference is now and refuse steps. On: take steps planned from now on."""
+        """Off: stand where the reference is now. On: go to the measured position, take steps planned from now on."""
         self._arrive_at(now_s)
-        if not enabled:
-            self._stand(now_s)
-        elif not self.enabled:
+        if not enabled and self._line:
+            self._draw(now_s, now_s, self._at(now_s))
+            self._engaged = False
+        elif enabled and not self.enabled:
             self._last_step_s = max(self._last_step_s, now_s)
+            if self.measured_m is not None and self.fault is None:
+                self._follow(now_s)
         self.enabled = enabled
+
+    def restart(self, now_s: float) -> None:
+        """Begin anew at the measured position; only while nothing is commanded, because this may be a jump."""
+        assert self.measured_m is not None, "callers check that there is a measurement"
+        self._line.restart(now_s, self.measured_m)
+        self._last_step_s, self._engaged, self._now_s = max(self._last_step_s, now_s), False, now_s
 
     def clear_fault(self, now_s: float) -> Fault | None:
         """Stand at the measured position and take steps planned from now on; refused while it is not known."""
-        if self.measured_m is None or self._silence_s > self.config.pusher_timeout_s:
+        if not self.fresh:
             return Fault(
                 reason=Reason.NO_PUSHER, text="the measured pusher position is not known; start the pusher source"
             )
@@ -150,11 +159,33 @@ class PusherReference:
         self._follow(now_s)
         return None
 
+    def latch(self, fault: Fault, now_s: float) -> Fault:
+        """Hold until `clear_fault`: at the last measured position, as far as `tracking_limit_m` lets it go there."""
+        self.fault, self._engaged = fault, False
+        if self.measured_m is not None:
+            self._follow(now_s, self.config.tracking_limit_m)
+        return fault
+
+    def latch_silence(self, now_s: float) -> Fault:
+        """Hold, because the measurements have stopped in the middle of a motion."""
+        limit = f"pusher_timeout_s is {self.config.pusher_timeout_s:g}"
+        text = f"no pusher measurement for {self._silence_s:.3f} s, {limit}"
+        return self.latch(Fault(reason=Reason.NO_PUSHER, text=text), now_s)
+
     # --- output ----------------------------------------------------------------------------------------------------
 
     def target(self, now_s: float) -> Float[ndarray, "2"] | None:
         """Where the pusher should be [m; table]; None before the first measurement: send nothing to the arm then."""
-        return self._at(now_s) if self._times_s else None
+        return self._at(now_s) if self._line else None
+
+    def ahead(self, now_s: float) -> Ahead:
+        """Where it will stop, and how soon; only when there is a `target`."""
+        return self._line.ahead(now_s)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the measured position is known and young enough to move by."""
+        return self.measured_m is not None and self._silence_s <= self.config.pusher_timeout_s
 
     def condition(self) -> Fault:
         """RUNNING when a step would be executed, else what stands in the way."""
@@ -162,61 +193,40 @@ class PusherReference:
             return self.fault
         if not self.enabled:
             return Fault(reason=Reason.PUSHER_DISABLED, text="disabled; call ~/enable with true to let it move")
-        if self.measured_m is None or self._silence_s > self.config.pusher_timeout_s:
+        if not self.fresh:
             return Fault(reason=Reason.NO_PUSHER, text="waiting for the measured pusher position")
         return Fault(reason=Reason.RUNNING, text="ready for steps")
 
     # --- the line --------------------------------------------------------------------------------------------------
 
     def _at(self, time_s: float) -> Float[ndarray, "2"]:
-        points = np.asarray(self._points_m)
-        return np.array([np.interp(time_s, self._times_s, points[:, axis]) for axis in range(2)])
+        return self._line.at(time_s)
 
     def _arrive_at(self, now_s: float) -> None:
         """Let the reference come to now, whoever calls first after a pause: along its line, but never in a jump."""
         pause_s = max(PAUSE_S, 3.0 / self.config.output_rate_hz)
-        if now_s < self._now_s - FUTURE_TOLERANCE_S and self._times_s:
+        if now_s < self._now_s - FUTURE_TOLERANCE_S and self._line:
             # The clock of the stamps was set back (a recording started again): stand, and forget what was stamped.
-            self._replace_history(now_s, self._at(self._now_s))
+            self._line.restart(now_s, self._at(self._now_s))
             self._last_step_s, self._engaged = -math.inf, False
-        elif now_s > self._now_s + pause_s and self._times_s and self._times_s[-1] > self._now_s:
-            self._replace_history(now_s, self._at(self._now_s))
+        elif now_s > self._now_s + pause_s and self._line.under_way(self._now_s):
+            self._line.restart(now_s, self._at(self._now_s))
         self._now_s = now_s
 
     def _draw(self, now_s: float, end_s: float, end_m: Float[ndarray, "2"]) -> None:
-        """Replace what lies after now by a straight line to the end, late enough for the speed limit."""
-        here_m = self._at(now_s)
-        end_s = max(end_s, now_s + float(np.linalg.norm(end_m - here_m)) / self.config.speed_limit_mps, now_s + 1e-6)
-        kept = [(t, p) for t, p in zip(self._times_s, self._points_m, strict=True) if t < now_s]
-        line = [*kept, (now_s, here_m), (end_s, end_m)]
-        self._times_s, self._points_m = [t for t, _ in line], [p for _, p in line]
-
-    def _stand(self, now_s: float) -> None:
-        if self._times_s:
-            self._draw(now_s, now_s, self._at(now_s))
-        self._engaged = False
+        self._line.draw(now_s, end_s, end_m, self.config.speed_limit_mps)
 
     def _follow(self, now_s: float, at_most_m: float = math.inf) -> None:
         """Go to the measured position, at the speed limit and inside the workspace."""
         assert self.measured_m is not None, "callers check that there is a measurement"
-        self._draw(now_s, now_s, self._towards(now_s, clamp(self.measured_m, self.config.workspace_m), at_most_m))
+        self._draw(now_s, now_s, self._towards(now_s, self._allowed(now_s, self.measured_m), at_most_m))
+
+    def _allowed(self, now_s: float, end_m: Float[ndarray, "2"]) -> Float[ndarray, "2"]:
+        """How far the reference may go towards an end, straight from where it is now."""
+        return region_of(self.config).reached(self._at(now_s), end_m)
 
     def _towards(self, now_s: float, end_m: Float[ndarray, "2"], at_most_m: float) -> Float[ndarray, "2"]:
         """The end, or the point on the way there that is `at_most_m` from the reference of now."""
         here_m = self._at(now_s)
         distance_m = float(np.linalg.norm(end_m - here_m))
         return end_m if distance_m <= at_most_m else here_m + (end_m - here_m) * (at_most_m / distance_m)
-
-    def _replace_history(self, now_s: float, point_m: Float[ndarray, "2"]) -> None:
-        self._times_s, self._points_m = [now_s], [np.array(point_m, dtype=float)]
-
-    def _forget(self, now_s: float) -> None:
-        oldest_s = now_s - max(HISTORY_S, self.config.step_timeout_s)
-        while len(self._times_s) > 1 and self._times_s[1] <= oldest_s:
-            del self._times_s[0], self._points_m[0]
-
-    def _latch(self, fault: Fault, now_s: float) -> Fault:
-        self.fault, self._engaged = fault, False
-        if self.measured_m is not None:
-            self._follow(now_s, self.config.tracking_limit_m)
-        return fault

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from sgp_core.config import Workspace
+from sgp_core.config import LimitsConfig
+from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
 from sgp_core.types import Goal, Reason
+from sgp_core.workspace import Region, region
 
 # Clocks of two machines kept in step by NTP or PTP differ by milliseconds; a stamp further ahead than this would
 # never grow stale, so it is refused.
@@ -31,17 +34,9 @@ class Fault:
     text: str
 
 
-def outside_by(point_m: Float[ndarray, "2"], workspace_m: Workspace) -> float:
-    """How far a point lies outside the workspace along its worst axis [m]; negative inside."""
-    x_min, x_max, y_min, y_max = workspace_m
-    x, y = float(point_m[0]), float(point_m[1])
-    return max(x_min - x, x - x_max, y_min - y, y - y_max)
-
-
-def clamp(point_m: Float[ndarray, "2"], workspace_m: Workspace) -> Float[ndarray, "2"]:
-    """The nearest point of the workspace [m; table]."""
-    x_min, x_max, y_min, y_max = workspace_m
-    return np.clip(np.asarray(point_m, dtype=float), [x_min, y_min], [x_max, y_max])
+def region_of(limits: LimitsConfig) -> Region:
+    """Where the pusher may be under these limits."""
+    return region(limits.workspace_m, limits.keep_out_m)
 
 
 def check_age(stamp_s: float, now_s: float, timeout_s: float) -> Fault | None:
@@ -58,7 +53,7 @@ def check_age(stamp_s: float, now_s: float, timeout_s: float) -> Fault | None:
 
 
 def check_state(
-    x: Float[ndarray, "nx"], stamp_s: float, now_s: float, timeout_s: float, workspace_m: Workspace
+    x: Float[ndarray, "nx"], stamp_s: float, now_s: float, timeout_s: float, limits: LimitsConfig
 ) -> Fault | None:
     """May this state become a step?
 
@@ -66,7 +61,7 @@ def check_state(
         x: markers, then pusher [m; table].
         stamp_s: when it was measured, on the clock of `now_s`.
         timeout_s: oldest age allowed.
-        workspace_m: where the pusher may be; markers may stick out of it, the box is not ours to bound.
+        limits: where the pusher may be; markers may stick out of the workspace, the box is not ours to bound.
 
     Returns:
         None when it may, else the reason.
@@ -77,10 +72,20 @@ def check_state(
     stale = check_age(stamp_s, now_s, timeout_s)
     if stale is not None:
         return stale
-    beyond_m = outside_by(x[-2:], workspace_m)
-    if beyond_m > MEASURED_SLACK_M:
-        text = f"the pusher at {_point(x[-2:])} is {beyond_m * 1e3:.1f} mm outside workspace_m {list(workspace_m)}"
-        return Fault(reason=Reason.OUTSIDE_WORKSPACE, text=text)
+    return check_place("the pusher", x[-2:], limits, MEASURED_SLACK_M)
+
+
+def check_place(what: str, point_m: Float[ndarray, "2"], limits: LimitsConfig, slack_m: float) -> Fault | None:
+    """Refuse a point [m; table] further than `slack_m` outside the workspace, or inside a keep-out."""
+    allowed = region_of(limits)
+    beyond_m = float(allowed.outside_by(point_m))
+    if beyond_m > slack_m:
+        where = f"{beyond_m * 1e3:.1f} mm outside workspace_m {list(limits.workspace_m)}"
+        return Fault(reason=Reason.OUTSIDE_WORKSPACE, text=f"{what} at {_point(point_m)} is {where}")
+    deep_m = float(allowed.kept_out_by(point_m))
+    if deep_m > slack_m:
+        where = f"{deep_m * 1e3:.1f} mm inside keep_out_m {list(limits.keep_out_m)}"
+        return Fault(reason=Reason.KEEP_OUT, text=f"{what} at {_point(point_m)} is {where}")
     return None
 
 
@@ -96,37 +101,38 @@ def check_size(u: Float[ndarray, "2"], step_limit_m: float) -> Fault | None:
 
 
 def check_step(
-    u: Float[ndarray, "2"],
-    pusher_m: Float[ndarray, "2"],
-    step_limit_m: float,
-    workspace_m: Workspace,
-    *,
-    slack_m: float = ROUNDING_M,
+    u: Float[ndarray, "2"], pusher_m: Float[ndarray, "2"], limits: LimitsConfig, *, slack_m: float = ROUNDING_M
 ) -> Fault | None:
     """May this step be sent, or executed?
 
     Args:
         u: displacement [m; table].
         pusher_m: where it starts [m; table].
-        step_limit_m: largest component [m].
-        workspace_m: where the pusher may be.
-        slack_m: how far the end may lie outside before the step counts as wrong.
+        limits: largest component, workspace, keep-outs.
+        slack_m: how far its end, and the way there, may lie where it must not before the step counts as wrong.
 
     Returns:
         None when it may, else the reason. A start outside is allowed as far as the end comes closer to the workspace.
     """
-    wrong = check_size(u, step_limit_m)
+    wrong = check_size(u, limits.step_limit_m)
     if wrong is not None:
         return wrong
-    if not np.isfinite(pusher_m).all():
-        return Fault(reason=Reason.NON_FINITE, text=f"the pusher position {_point(pusher_m)} m is not finite")
-    end_m = np.asarray(pusher_m, dtype=float) + np.asarray(u, dtype=float)
-    beyond_m = outside_by(end_m, workspace_m)
+    start_m = np.asarray(pusher_m, dtype=float)
+    if not np.isfinite(start_m).all():
+        return Fault(reason=Reason.NON_FINITE, text=f"the pusher position {_point(start_m)} m is not finite")
+    allowed, end_m = region_of(limits), start_m + np.asarray(u, dtype=float)
     # A pusher measured just outside (noise on the border) has to be allowed the way back in.
-    allowed_m = max(slack_m, min(outside_by(pusher_m, workspace_m), MEASURED_SLACK_M) + ROUNDING_M)
-    if beyond_m > allowed_m:
-        text = f"the step ends at {_point(end_m)}, {beyond_m * 1e3:.1f} mm outside workspace_m {list(workspace_m)}"
-        return Fault(reason=Reason.OUTSIDE_WORKSPACE, text=text)
+    outside_m, inside_m = float(allowed.outside_by(start_m)), float(allowed.kept_out_by(start_m))
+    most_m = max(slack_m, min(max(outside_m, inside_m), MEASURED_SLACK_M) + ROUNDING_M)
+    wrong = check_place("the end of the step", end_m, limits, most_m)
+    if wrong is None and inside_m > most_m:
+        wrong = check_place("the start of the step", start_m, limits, most_m)
+    if wrong is not None:
+        return wrong
+    short_m = float(np.linalg.norm(allowed.reached(start_m, end_m, into_m=most_m) - allowed.clamp(end_m)))
+    if short_m > ROUNDING_M:
+        text = f"the step from {_point(start_m)} to {_point(end_m)} crosses keep_out_m {list(limits.keep_out_m)}"
+        return Fault(reason=Reason.KEEP_OUT, text=text)
     return None
 
 
@@ -139,6 +145,38 @@ def check_goal(goal: Goal, layout: MarkerLayout) -> str | None:
         return "the goal is not finite"
     strange = check_rigid(markers, layout)
     return None if strange is None else f"the goal {strange}"
+
+
+def check_reach(goal: Goal, layout: MarkerLayout, limits: LimitsConfig) -> None:
+    """Raises InputError for a goal [m; table] so far outside the workspace that the pusher cannot bring the box there.
+
+    A box can be pushed beyond the border by the pusher's radius and half its own size, and no further.
+    """
+    x_m, y_m, yaw_rad = layout.pose_of(goal.markers_m)
+    reach_m = layout.pusher_radius_m + 0.5 * math.hypot(*layout.box_size_m[:2])
+    beyond_m = float(region_of(limits).outside_by(np.array([x_m, y_m])))
+    if beyond_m > reach_m:
+        raise InputError(
+            f"the goal (x {x_m:.3f} m, y {y_m:.3f} m, yaw {yaw_rad:.3f} rad) is {beyond_m * 1e3:.0f} mm outside"
+            f" workspace_m {list(limits.workspace_m)}, where the pusher cannot bring the box; choose another, or widen"
+            " the workspace"
+        )
+
+
+def check_tracking(
+    reference_m: Float[ndarray, "2"] | None, pusher_m: Float[ndarray, "2"], limits: LimitsConfig
+) -> Fault | None:
+    """Refuse to plan for a pusher that is not where its reference says [m; table]."""
+    if reference_m is None:
+        return Fault(reason=Reason.NO_PUSHER, text="pusher_node has no reference yet")
+    apart_m = float(np.linalg.norm(np.asarray(reference_m) - np.asarray(pusher_m)))
+    if apart_m <= limits.tracking_limit_m:
+        return None
+    text = (
+        f"the pusher is {apart_m * 1e3:.1f} mm from its reference, tracking_limit_m is {limits.tracking_limit_m:g}; is"
+        " the arm following, is something in its way?"
+    )
+    return Fault(reason=Reason.TRACKING_ERROR, text=text)
 
 
 def check_rigid(markers_m: Float[ndarray, "N 2"], layout: MarkerLayout) -> str | None:

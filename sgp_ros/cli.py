@@ -27,6 +27,7 @@ from sgp_core.planner import Planner
 from sgp_core.share import share_path
 from sgp_core.sim.collect import CollectConfig, collect
 from sgp_core.types import Goal, State
+from sgp_ros import calibrate
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,6 +35,7 @@ app = typer.Typer(
     help="Score-guided planning for pushing a box: from demonstrations to a model to a closed loop.",
     epilog="First steps: `sgp demo`. Your own model: `sgp collect`, `sgp train`, `sgp evaluate`.",
 )
+app.add_typer(calibrate.app, name="calibrate")
 console = Console(highlight=False)
 
 LayoutOption = Annotated[Path | None, typer.Option(help="marker layout YAML; config/layout.yaml when left out")]
@@ -199,8 +201,8 @@ def _bundle(path: Path | None) -> Path:
 
 def _goals(text: str) -> dict[str, Pose]:
     if text.endswith((".yaml", ".yml")):
-        return load_goals(Path(text))
-    return {name: find_goal(name) for name in text.split(",")}
+        return {name: goal.pose for name, goal in load_goals(Path(text)).items()}
+    return {name: find_goal(name).pose for name in text.split(",")}
 
 
 def _pairs(items: list[str] | None) -> dict[str, str]:

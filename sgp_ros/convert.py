@@ -1,4 +1,4 @@
-"""The only module that turns messages into core types and back.
+"""Messages of the nodes' own topics as core types and back; `convert_mocap` and `convert_arm` know those of others.
 
 Every number goes through float(): generated messages take integers and numpy scalars without a word and send garbage.
 Input is checked for frame, shape and finiteness; what is wrong is told in words.
@@ -21,7 +21,6 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sgp_core.errors import InputError
-from sgp_core.estimation import to_table
 from sgp_core.layout import MarkerLayout
 from sgp_core.safety import Fault, check_goal
 from sgp_core.types import Goal, Plan, Reason, State
@@ -81,18 +80,6 @@ def point_of(message: PoseStamped) -> Float[ndarray, "3"]:
     """Position of a pose [m; the message's frame]; may hold NaN, which is how some drivers say "hidden"."""
     position = message.pose.position
     return np.array([position.x, position.y, position.z], dtype=float)
-
-
-def measured_point_of(message: PoseStamped, rows: Float[ndarray, "2 4"]) -> Float[ndarray, "2"]:
-    """Position (x, y) of a measured pose [m; table]; may hold NaN.
-
-    Args:
-        message: in the frame `table`, where it is taken as it is, or in any other, which counts as the mocap system's:
-            its drivers put all kinds of names there.
-        rows: from `sgp_core.estimation.table_rows`.
-    """
-    point = point_of(message)
-    return point[:2] if message.header.frame_id == TABLE else to_table(rows, point)
 
 
 def table_point_of(message: PoseStamped) -> Float[ndarray, "2"] | Fault:
@@ -274,7 +261,7 @@ def pusher_report_from_msg(message: DiagnosticArray) -> PusherReport:
 
 _WARNINGS = {
     Reason.DRY_RUN, Reason.NO_GOAL, Reason.NO_STATE, Reason.STALE_STATE, Reason.NO_PUSHER, Reason.PUSHER_DISABLED,
-    Reason.LATE_STEP,
+    Reason.APPROACHING, Reason.LATE_STEP,
 }  # fmt: skip
 
 

@@ -66,7 +66,7 @@ def run_demo(
         index, sha256 = read_index(bundle)
         demo = Demo(
             goal_name=goal,
-            goal=find_goal(goal),
+            goal=find_goal(goal).pose,
             out=out.absolute(),
             seed=seed,
             bundle=bundle.absolute(),

@@ -6,10 +6,10 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
 
-from sgp_core.config import MpcConfig, PlannerConfig
+from sgp_core.config import LimitsConfig, MpcConfig, PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
-from sgp_core.safety import Fault, check_age, check_rigid, check_state
+from sgp_core.safety import Fault, check_age, check_reach, check_rigid, check_state, check_tracking
 from sgp_core.types import Goal, Reason, State
 from sgp_ros import convert
 
@@ -53,8 +53,13 @@ class Inputs:
         except InputError as error:
             self.pusher, self._pusher_error = None, str(error)
 
-    def take_goal(self, goal: Goal) -> bool:
-        """Whether it is news; the same goal again is not, and planning towards it goes on."""
+    def take_goal(self, goal: Goal, limits: LimitsConfig) -> bool:
+        """Whether it is news; the same goal again is not, and planning towards it goes on.
+
+        Raises:
+            InputError: the goal is out of reach.
+        """
+        check_reach(goal, self._layout, limits)
         if self.goal is not None and np.array_equal(goal.markers_m, self.goal.markers_m):
             return False
         self.goal = goal
@@ -72,7 +77,7 @@ class Inputs:
         Args:
             now_s: ROS time, the clock of the stamps.
             steady_s: steady time, for what has to be noticed while ROS time stands still.
-            planner: its `workspace_m` counts.
+            planner: its limits count.
             mpc: its `state_timeout_s` counts.
             enabled: in a dry run the pusher is not asked.
         """
@@ -80,7 +85,7 @@ class Inputs:
             return Fault(reason=Reason.NO_STATE, text="ROS time is 0, waiting for /clock")
         if self.state is None:
             return self.bad_state or Fault(reason=Reason.NO_STATE, text="no state yet; is mocap_node running?")
-        wrong = check_state(self.state.x, self.state.stamp_s, now_s, mpc.state_timeout_s, planner.workspace_m)
+        wrong = check_state(self.state.x, self.state.stamp_s, now_s, mpc.state_timeout_s, planner)
         if wrong is None:
             wrong = check_age(self._state_received_s, steady_s, mpc.state_timeout_s)
         if wrong is not None and wrong.reason == Reason.STALE_STATE and self.bad_state is not None:
@@ -89,9 +94,9 @@ class Inputs:
             return wrong
         if self.goal is None:
             return Fault(reason=Reason.NO_GOAL, text="no goal; publish goal_pose or goal_markers")
-        return self._pusher_obstacle(steady_s) if enabled else None
+        return self._pusher_obstacle(self.state, steady_s, planner) if enabled else None
 
-    def _pusher_obstacle(self, steady_s: float) -> Fault | None:
+    def _pusher_obstacle(self, state: State, steady_s: float, limits: LimitsConfig) -> Fault | None:
         pusher = self.pusher
         if pusher is None or steady_s - self._pusher_received_s > PUSHER_STATE_TIMEOUT_S:
             text = self._pusher_error or f"no pusher_state for {PUSHER_STATE_TIMEOUT_S:g} s; is pusher_node running?"
@@ -104,8 +109,8 @@ class Inputs:
             return Fault(reason=Reason.STEP_DURATION_MISMATCH, text=text)
         reason = pusher.condition.reason
         if reason == Reason.RUNNING:
-            return None
+            return check_tracking(pusher.reference_m, state.x[-2:], limits)
         # Only the node itself can tell "waiting" from a latched fault of the same reason.
-        if reason in (Reason.PUSHER_DISABLED, Reason.NO_PUSHER) and not pusher.faulted:
+        if reason in (Reason.PUSHER_DISABLED, Reason.APPROACHING, Reason.NO_PUSHER) and not pusher.faulted:
             return Fault(reason=reason, text=f"pusher: {pusher.condition.text}")
         return Fault(reason=Reason.PUSHER_FAULT, text=f"pusher fault {reason}: {pusher.condition.text}")

@@ -79,9 +79,11 @@ class Loop:
             time.sleep(POLL_S)
 
     def push(self, max_steps: int, limit_s: float, tell: Callable[[], None]) -> None:
-        """Send the goal; wait until the controller has arrived or made `max_steps` steps, or `limit_s` [s] are over.
+        """Send the goal, and wait until the controller has arrived.
 
         Args:
+            max_steps: after which waiting ends, too.
+            limit_s: time after which it ends in any case [s].
             tell: called after every look at the messages.
         """
         self._sent_at_s = time.time()

@@ -1,120 +1,152 @@
-"""Marker and pusher poses in, states out."""
+"""Marker and pusher samples in, states and the pusher's pose out."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseArray, PoseStamped
+from jaxtyping import Float
+from numpy import ndarray
 
-from sgp_core.config import Config, EstimatorConfig, FramesConfig, setting
-from sgp_core.errors import InputError
-from sgp_core.estimation import FrameAssembler, estimate, table_rows
-from sgp_core.layout import MarkerLayout
+from sgp_core.assembly import FrameAssembler
+from sgp_core.config import EstimatorConfig, FramesConfig
+from sgp_core.estimation import Estimator
+from sgp_core.frames import Frames
+from sgp_core.pusher_gate import PusherGate
 from sgp_core.safety import Fault
-from sgp_core.share import share_path
 from sgp_core.types import MarkerFrame, Reason
-from sgp_ros import convert
+from sgp_ros import convert, convert_mocap
+from sgp_ros.mocap_settings import MocapNodeConfig, load_layout
 from sgp_ros.running import SENSOR_QOS, SgpNode, run
+from sgp_ros.sources import Sources
 
 SILENT_S = 1.0
+RECENT_S = 2.0
 WARN_EVERY_S = 5.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class MocapNodeConfig(Config):
-    """Where the samples come from."""
-
-    layout_file: str = setting(
-        "", "YAML file with names and places of the markers; empty takes config/layout.yaml", live=False
-    )
-    marker_topic: str = setting(
-        "vrpn_mocap/{name}/pose", "topic of each marker's PoseStamped; {name} stands for the marker's name", live=False
-    )
-    pusher_topic: str = setting("vrpn_mocap/pusher/pose", "topic of the measured pusher pose (PoseStamped)", live=False)
-
-    def check(self) -> None:
-        """Each marker needs a topic of its own."""
-        if "{name}" not in self.marker_topic:
-            raise InputError(f"marker_topic = '{self.marker_topic}' must hold {{name}}, one topic per marker")
-
-
-def load_layout(layout_file: str) -> MarkerLayout:
-    """The layout of a file, or the one that comes with the package for "". Raises InputError."""
-    return MarkerLayout.load(Path(layout_file) if layout_file else share_path("config", "layout.yaml"))
+# A stamp further than this from ROS time on arrival comes from another clock; every state would be stale.
+CLOCK_APART_S = 0.5
 
 
 class MocapNode(SgpNode):
-    """Feeds a FrameAssembler with samples and publishes each frame's estimate."""
+    """The sink of all samples: lets them be assembled and judged, and publishes what is believed."""
 
     def __init__(self) -> None:
         super().__init__("mocap_node", [EstimatorConfig(), FramesConfig(), MocapNodeConfig()])
-        own = self.settings.get(MocapNodeConfig)
+        own, config = self.settings.get(MocapNodeConfig), self.settings.get(EstimatorConfig)
         self._layout = load_layout(own.layout_file)
-        self._assembler = FrameAssembler(self._layout.names, self.settings.get(EstimatorConfig))
+        self._assembler = FrameAssembler(self._layout.names, config)
+        self._estimator = Estimator(self._layout, config)
+        self._gate = PusherGate(config)
         self._counts: Counter[str] = Counter()
         self._last = Fault(reason=Reason.NO_STATE, text="no frame yet")
+        self._pusher_fault: tuple[float, str] | None = None
+        self._apart_s = 0.0  # age of the last state's stamp when it was published
         self._last_frame_s = self._last_state_s = self.steady_s()
-        self._take_settings()
-        # Depth 1: only the newest state counts; best effort: a lost one is replaced sooner than it could be sent again.
+        # Depth 1: only the newest counts; best effort: a lost one is replaced sooner than it could be sent again.
         self._state = self.create_publisher(PoseArray, "state", SENSOR_QOS)
-        for name in self._layout.names:
-            topic = own.marker_topic.replace("{name}", name)
-            self.create_subscription(PoseStamped, topic, self._marker_callback(name), SENSOR_QOS)
-        self.create_subscription(PoseStamped, own.pusher_topic, self._on_pusher, SENSOR_QOS)
+        self._pusher_pose = self.create_publisher(PoseStamped, "pusher_pose", SENSOR_QOS)
+        frames = Frames(self.settings.get(FramesConfig))
+        self._sources = Sources(self, own, frames, self._layout, self)
 
-    def _take_settings(self) -> None:
-        self._config = self.settings.get(EstimatorConfig)
-        self._assembler.config = self._config
-        self._rows = table_rows(self.settings.get(FramesConfig).table_from_mocap)
+    # --- samples, from the sources
 
-    def _marker_callback(self, name: str) -> Callable[[PoseStamped], None]:
-        def on_marker(message: PoseStamped) -> None:
-            position = convert.measured_point_of(message, self._rows)
-            self._publish(self._assembler.add_marker(name, convert.seconds(message.header.stamp), position))
+    def marker(self, name: str, stamp_s: float, position_m: Float[ndarray, "2"]) -> None:
+        """See `sources.Sink`."""
+        self._take(self._assembler.add_marker(name, stamp_s, position_m))
 
-        return on_marker
+    def frame(self, stamp_s: float, positions_m: Float[ndarray, "N 2"]) -> None:
+        """See `sources.Sink`."""
+        self._take(self._assembler.add_frame(stamp_s, positions_m))
 
-    def _on_pusher(self, message: PoseStamped) -> None:
-        position = convert.measured_point_of(message, self._rows)
-        self._publish(self._assembler.add_pusher(convert.seconds(message.header.stamp), position))
+    def points(self, stamp_s: float, points_m: Float[ndarray, "M 2"]) -> None:
+        """See `sources.Sink`."""
+        found = self._estimator.match_points(points_m, stamp_s)
+        if isinstance(found, Fault):
+            self._last_frame_s = self.steady_s()
+            self._refuse(found)
+        else:
+            self.frame(stamp_s, found)
 
-    def _publish(self, frames: Sequence[MarkerFrame]) -> None:
+    def pusher(self, stamp_s: float, position_m: Float[ndarray, "3"], turn: Float[ndarray, "3 3"] | None) -> None:
+        """See `sources.Sink`."""
+        fault = self._gate.accept(stamp_s, position_m)
+        if fault is not None:
+            self._counts["pusher_refused"] += 1
+            self._pusher_fault = (self.steady_s(), fault.text)
+            return
+        self._pusher_pose.publish(convert_mocap.pusher_to_msg(stamp_s, position_m, turn))
+        self._take(self._assembler.add_pusher(stamp_s, position_m[:2]))
+
+    # --- states
+
+    def _take(self, frames: Sequence[MarkerFrame]) -> None:
         for frame in frames:
             if self.settings.changed():
-                self._take_settings()
+                config = self.settings.get(EstimatorConfig)
+                self._assembler.config = self._estimator.config = self._gate.config = config
             self._last_frame_s = self.steady_s()
-            state = estimate(frame, self._layout, self._config)
+            state = self._estimator.estimate(frame)
             if isinstance(state, Fault):
-                self._counts[state.reason] += 1
-                self._last = state
-                # A frame now and then is lost to load or hands in the view; that is for the counters, not for the log.
-                if self.steady_s() - self._last_state_s > SILENT_S:
-                    self.get_logger().warning(f"{state.reason}: {state.text}", throttle_duration_sec=WARN_EVERY_S)
+                self._refuse(state)
                 continue
-            self._last_state_s = self.steady_s()
-            hidden = int((~frame.visible).sum())
+            self._last_state_s = self._last_frame_s
+            self._apart_s = self.now_s() - state.stamp_s
             self._counts["states"] += 1
-            self._last = Fault(
-                reason=Reason.RUNNING, text=f"{self._layout.count - hidden} of {self._layout.count} markers visible"
-            )
+            seen = int(frame.visible.sum())
+            self._last = Fault(reason=Reason.RUNNING, text=f"{seen} of {self._layout.count} markers visible")
             self._state.publish(convert.state_to_msg(state))
 
-    def diagnostics(self) -> DiagnosticStatus:
-        """Frames, hidden markers, late samples, and how often a frame gave no state, by reason."""
+    def _refuse(self, fault: Fault) -> None:
+        self._counts[fault.reason] += 1
+        self._last = fault
+        # A frame now and then is lost to load or hands in the view; that is for the counters, not for the log.
+        if self.steady_s() - self._last_state_s > SILENT_S:
+            self.get_logger().warning(f"{fault.reason}: {self._words()}", throttle_duration_sec=WARN_EVERY_S)
+
+    # --- diagnostics
+
+    def _condition(self) -> Fault:
         silent_s = self.steady_s() - self._last_frame_s
-        condition = self._last
         if silent_s > SILENT_S:
-            condition = Fault(
-                reason=Reason.NO_STATE, text=f"no frame for {silent_s:.1f} s; is the mocap driver running?"
+            return Fault(reason=Reason.NO_STATE, text=self._words(f"no frame for {silent_s:.1f} s"))
+        if self._last.reason == Reason.RUNNING and abs(self._apart_s) > CLOCK_APART_S:
+            text = (
+                f"stamps are {self._apart_s:+.2f} s old on arrival: synchronise the clock of the driver's computer, or"
+                " set stamp_source: receive"
             )
-        counts = {name: self._assembler.counts[name] for name in ("frames", "hidden", "late", "cleared")}
-        refused = {reason.value: self._counts[reason] for reason in (Reason.BAD_STATE, Reason.NO_PUSHER)}
-        return convert.report("sgp/mocap_node", condition, {"states": self._counts["states"], **counts, **refused})
+            return Fault(reason=Reason.STALE_STATE, text=text)
+        return Fault(reason=self._last.reason, text=self._words())
+
+    def _words(self, verdict: str = "") -> str:
+        """A verdict, or else the last one, and what is known of its cause."""
+        words = [verdict or self._last.text]
+        if verdict or self._last.reason == Reason.NO_PUSHER:
+            words.append(self._sources.silence(SILENT_S))
+        if self._pusher_fault is not None and self.steady_s() - self._pusher_fault[0] < RECENT_S:
+            words.append(self._pusher_fault[1])
+        if time.monotonic() - self._sources.refused_s < RECENT_S:
+            words.append(self._sources.refusal)
+        return "; ".join(filter(None, words))
+
+    def diagnostics(self) -> DiagnosticStatus:
+        """The verdict in words with what to do; counters since the start; the quality of each marker."""
+        counts, refused = self._sources.counts, (Reason.BAD_STATE, Reason.FROZEN_STATE, Reason.NO_PUSHER)
+        values: dict[str, object] = {
+            "input": self.settings.get(MocapNodeConfig).input,
+            "states": self._counts["states"],
+            **{name: self._assembler.counts[name] for name in ("frames", "hidden", "late", "cleared")},
+            **{name: counts[name] for name in ("missing", "wrong_frame", "unstamped", "malformed")},
+            **{reason.value: self._counts[reason] for reason in refused},
+            "pusher_refused": self._counts["pusher_refused"],
+            "age_s": round(self._apart_s, 4),
+            "last_refusal": self._sources.refusal,
+            **{name: quality.words() for name, quality in self._estimator.quality.items()},
+        }
+        return convert.report("sgp/mocap_node", self._condition(), values)
 
 
 def main() -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseArray, PoseStamped, Vector3Stamped
+from geometry_msgs.msg import PoseArray, Vector3Stamped
 from nav_msgs.msg import Path
 from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
@@ -19,18 +18,19 @@ from sgp_core.bundle import load_bundle
 from sgp_core.config import Config, MpcConfig, PlannerConfig, setting
 from sgp_core.errors import InputError
 from sgp_core.mpc import Controller, initial_carry
-from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_age, check_state, check_step
+from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_age, check_reach, check_state, check_step
 from sgp_core.share import share_path
 from sgp_core.types import Goal, Plan, PlanStatus, Reason, State
 from sgp_ros import convert
+from sgp_ros.goal_inputs import GoalConfig, GoalInputs
 from sgp_ros.inputs import Inputs
+from sgp_ros.plan_record import PlanRecord
 from sgp_ros.planning import Job, Outcome, PlanWorker
-from sgp_ros.running import LATCHED_QOS, RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
+from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
 
 WATCH_PERIOD_S = 0.05
 REPEAT_S = 1.0
 JOIN_S = 0.8
-TIMES_KEPT = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class MpcNode(SgpNode):
     """
 
     def __init__(self) -> None:
-        super().__init__("mpc_node", [PlannerConfig(), MpcConfig(), MpcNodeConfig()])
+        super().__init__("mpc_node", [PlannerConfig(), MpcConfig(), MpcNodeConfig(), GoalConfig()])
         own = self.settings.get(MpcNodeConfig)
         self._bundle = load_bundle(FilePath(own.bundle) if own.bundle else share_path("models", "default"))
         self._layout = self._bundle.layout
@@ -65,16 +65,13 @@ class MpcNode(SgpNode):
         self._now_s = 0.0  # ROS time at the last watch
         self._condition: Fault | None = None  # what was reported last
         self._reported_s = 0.0  # and when, steady
-        self._solve_s: deque[float] = deque(maxlen=TIMES_KEPT)
-        self._steps, self._overruns = 0, 0
-        self._plan: Plan | None = None
-        self._errors = (float("nan"), float("nan"))  # markers [m], yaw [rad]
+        self._record = PlanRecord()
         self._done = self.create_guard_condition(self._on_planned)
         self._worker = PlanWorker(own.torch_threads, self._done.trigger)
         self._take_settings()
         self._warm_up()
-        self.settings.check = self._fits
         self._connect()
+        self.settings.check = self._fits
         self.get_logger().info(f"ready, bundle {self._bundle.path} ({self._bundle.sha256[:12]})")
 
     def _connect(self) -> None:
@@ -84,14 +81,9 @@ class MpcNode(SgpNode):
         self._markers = self.create_publisher(MarkerArray, "plan_markers", RELIABLE_QOS)
         self.create_subscription(PoseArray, "state", self._on_state, SENSOR_QOS)
         self.create_subscription(DiagnosticArray, "pusher_state", self._on_pusher, SENSOR_QOS)
-        # Twice each: transient local brings a goal given before this node started, but does not match the volatile
-        # publishers of RViz and `ros2 topic pub`. Taking the same goal twice changes nothing.
-        for qos in (LATCHED_QOS, RELIABLE_QOS):
-            self.create_subscription(PoseStamped, "goal_pose", self._on_goal_pose, qos)
-            self.create_subscription(PoseArray, "goal_markers", self._on_goal_markers, qos)
+        self._goals = GoalInputs(self, self._layout, self._new_goal, lambda: self._inputs.goal, self._fresh_state)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/enable", self._on_enable)
-        self.create_service(Trigger, "~/set_goal_from_state", self._on_set_goal_from_state)
         # Control follows ROS time, so that a replay at half speed plans half as often. The watch does not: it has to
         # notice that time itself stands still.
         self._timer = self.create_timer(1.0 / self._mpc.rate_hz, self._on_control)
@@ -107,7 +99,19 @@ class MpcNode(SgpNode):
     def _fits(self, candidates: Sequence[Config]) -> None:
         planner = next(config for config in candidates if isinstance(config, PlannerConfig))
         mpc = next(config for config in candidates if isinstance(config, MpcConfig))
+        goals = next(config for config in candidates if isinstance(config, GoalConfig))
         Controller(self._bundle, planner, mpc)
+        if goals.goal and goals != self.settings.get(GoalConfig):
+            check_reach(self._goals.named(goals.goal), self._layout, planner)
+
+    def _refresh(self) -> None:
+        """Take what was set since the last look."""
+        changed = self.settings.changed()
+        if changed:
+            self._take_settings()
+            self._timer.timer_period_ns = round(convert.NS / self._mpc.rate_hz)
+        if "goal" in changed:
+            self._goals.take_named()
 
     def _warm_up(self) -> None:
         """Plan once before anybody waits: TorchScript compiles in its first calls, in the thread that runs it."""
@@ -128,29 +132,21 @@ class MpcNode(SgpNode):
     def _on_pusher(self, message: DiagnosticArray) -> None:
         self._inputs.take_pusher(message, self.steady_s())
 
-    def _on_goal_pose(self, message: PoseStamped) -> None:
-        self._take_goal("goal_pose", lambda: convert.goal_from_pose(message, self._layout))
-
-    def _on_goal_markers(self, message: PoseArray) -> None:
-        self._take_goal("goal_markers", lambda: convert.goal_from_markers(message, self._layout))
-
-    def _take_goal(self, topic: str, read: Callable[[], Goal]) -> None:
-        try:
-            self._new_goal(read())
-        except InputError as error:
-            self.get_logger().error(f"{topic} refused, the goal stays as it was: {error}")
-
     def _new_goal(self, goal: Goal) -> None:
-        if self._inputs.take_goal(goal):
+        if self._inputs.take_goal(goal, self._planner):
             # The wider band in which a goal counts as kept belongs to the goal that was reached.
             self._carry = replace(self._carry, arrived=False)
+
+    def _fresh_state(self) -> State | Fault:
+        state = self._inputs.state
+        if state is None:
+            return Fault(reason=Reason.NO_STATE, text="no state yet")
+        return check_age(state.stamp_s, self.now_s(), self._mpc.state_timeout_s) or state
 
     # --- one control cycle -----------------------------------------------------------------------------------------
 
     def _on_control(self) -> None:
-        if self.settings.changed():
-            self._take_settings()
-            self._timer.timer_period_ns = round(convert.NS / self._mpc.rate_hz)
+        self._refresh()
         self._on_planned()  # a plan that has just ended comes first: the next one starts from its carry
         obstacle = self._obstacle(newest=True)
         if obstacle is not None:
@@ -160,7 +156,7 @@ class MpcNode(SgpNode):
         if state is None or goal is None or state.stamp_s <= self._last_stamp_s:
             return  # planned from this state already; when no newer one comes, it grows stale and the watch sees it
         if not self._submit(state, goal, executed=self._executed()):
-            self._overruns += 1
+            self._record.overruns += 1
 
     def _submit(self, state: State, goal: Goal, *, executed: bool) -> bool:
         job = Job(
@@ -197,12 +193,10 @@ class MpcNode(SgpNode):
             self._report(Fault(reason=Reason.PLANNER_ERROR, text=f"planning failed: {outcome.error}"))
             return
         decision = outcome.decision
-        self._carry, self._plan = decision.carry, decision.plan
-        self._errors = (decision.marker_error_m, decision.yaw_error_rad)
-        if decision.plan is not None:
-            self._solve_s.append(decision.plan.solve_s)
-            if decision.plan.status is not PlanStatus.FAILED:
-                self._publish_plan(decision.plan, outcome.job.goal)
+        self._carry = decision.carry
+        self._record.add(decision)
+        if decision.plan is not None and decision.plan.status is not PlanStatus.FAILED:
+            self._publish_plan(decision.plan, outcome.job.goal)
         step, now_s = decision.step, self.now_s()
         if step.status != Reason.RUNNING:
             self._report(Fault(reason=step.status, text=step.reason))
@@ -212,11 +206,11 @@ class MpcNode(SgpNode):
         if refused is None and not self._enabled:
             refused = Fault(reason=Reason.DRY_RUN, text="planned, not sent: call ~/enable with true to push")
         if refused is not None:
-            self._report(refused)
+            self._report(_with_plan_time(refused, outcome.wall_s))
             return
         message = convert.step_to_msg(step.stamp_s, step.u)
         self._step.publish(message)
-        self._steps += 1
+        self._record.steps += 1
         self._planned_step_ns = convert.stamp_ns(message.header.stamp)
         self._last_stamp_s = step.stamp_s
         self._under_way_until_s = step.stamp_s + self._bundle.step_duration_s
@@ -233,12 +227,12 @@ class MpcNode(SgpNode):
 
     def _refusal(self, state: State, u: np.ndarray, now_s: float) -> Fault | None:
         """The same checks for the state that was planned from, and for the step itself."""
-        workspace_m = self._planner.workspace_m
-        wrong = check_state(state.x, state.stamp_s, now_s, self._mpc.state_timeout_s, workspace_m)
-        return wrong or check_step(u, state.x[-2:], self._planner.step_limit_m, workspace_m)
+        wrong = check_state(state.x, state.stamp_s, now_s, self._mpc.state_timeout_s, self._planner)
+        return wrong or check_step(u, state.x[-2:], self._planner)
 
     def _on_watch(self) -> None:
         """Between control cycles: a step under way must not outlive the trust in the state."""
+        self._refresh()
         now_s = self.now_s()
         if now_s < self._now_s - FUTURE_TOLERANCE_S:
             self._time_set_back()
@@ -297,25 +291,9 @@ class MpcNode(SgpNode):
         self._status.publish(convert.report("sgp/mpc", condition, self._values()))
 
     def _values(self) -> dict[str, object]:
-        nan = float("nan")
-        solve_ms = np.asarray(self._solve_s) * 1e3 if self._solve_s else np.array([nan])
-        p50, p95 = np.percentile(solve_ms, [50.0, 95.0])
         state = self._inputs.state
-        state_age_ms = nan if state is None else (self.now_s() - state.stamp_s) * 1e3
-        return {
-            "solve_ms": float(solve_ms[-1]),
-            "plan_ms_p50": float(p50),
-            "plan_ms_p95": float(p95),
-            "plan_ms_max": float(solve_ms.max()),
-            "state_age_ms": state_age_ms,
-            "marker_error_mm": self._errors[0] * 1e3,
-            "yaw_error_rad": self._errors[1],
-            "objective": nan if self._plan is None else self._plan.objective,
-            "data_distance": nan if self._plan is None else self._plan.data_distance,
-            "steps": self._steps,
-            "overruns": self._overruns,
-            "enabled": self._enabled,
-        }
+        age_ms = float("nan") if state is None else (self.now_s() - state.stamp_s) * 1e3
+        return {**self._record.values(), "state_age_ms": age_ms, "enabled": self._enabled}
 
     def _publish_plan(self, plan: Plan, goal: Goal) -> None:
         # Built only while somebody looks.
@@ -351,19 +329,6 @@ class MpcNode(SgpNode):
             self._report(Fault(reason=Reason.DRY_RUN, text=response.message))
         return response
 
-    def _on_set_goal_from_state(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        now_s = self.now_s()
-        state = self._inputs.state
-        wrong = None if state is None else check_age(state.stamp_s, now_s, self._mpc.state_timeout_s)
-        if state is None or wrong is not None:
-            response.success, response.message = False, "no state yet" if wrong is None else wrong.text
-            return response
-        goal = Goal(markers_m=self._layout.markers(state.x).copy())
-        self._new_goal(goal)
-        x_m, y_m, yaw_rad = self._layout.pose_of(goal.markers_m)
-        response.success, response.message = True, f"goal: x {x_m:.3f} m, y {y_m:.3f} m, yaw {yaw_rad:.3f} rad"
-        return response
-
     def close(self) -> bool:
         """Stop a step under way and the planner."""
         self._generation += 1
@@ -372,6 +337,13 @@ class MpcNode(SgpNode):
         if not ended:
             self.get_logger().warning(f"the last plan did not end within {JOIN_S:g} s and is abandoned")
         return ended
+
+
+def _with_plan_time(refused: Fault, wall_s: float) -> Fault:
+    """A state can be too old because the driver is slow, or because planning is: tell which."""
+    if refused.reason != Reason.STALE_STATE:
+        return refused
+    return Fault(reason=refused.reason, text=f"{refused.text}; planning from it took {wall_s:.3f} s of that")
 
 
 def main() -> int:

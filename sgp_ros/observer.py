@@ -18,7 +18,7 @@ from sgp_ros.recorder import Received
 # Who must talk to whom before anything can move: topic, publishing node, listening node.
 LINKS = (
     ("vrpn_mocap/pusher/pose", "rig_sim_node", "mocap_node"),
-    ("vrpn_mocap/pusher/pose", "rig_sim_node", "pusher_node"),
+    ("pusher_pose", "mocap_node", "pusher_node"),
     ("state", "mocap_node", "mpc_node"),
     ("step", "mpc_node", "pusher_node"),
     ("pusher_state", "pusher_node", "mpc_node"),

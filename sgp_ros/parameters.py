@@ -37,7 +37,7 @@ class Settings:
     def __init__(self, node: Node, configs: Sequence[Config]) -> None:
         self._node = node
         self._defaults = tuple(configs)
-        self._changed = False
+        self._changed: set[str] = set()
         self.check: Callable[[Sequence[Config]], None] | None = None  # what only the node can judge
         names = [field.name for config in configs for field in fields(config)]
         if len(names) != len(set(names)):
@@ -60,9 +60,9 @@ class Settings:
         values = {field.name: self._node.get_parameter(field.name).value for field in fields(default)}
         return default.replaced(**values)
 
-    def changed(self) -> bool:
-        """True once after parameters were accepted."""
-        changed, self._changed = self._changed, False
+    def changed(self) -> set[str]:
+        """Names of the parameters that were set and accepted since the last call, even to the value they had."""
+        changed, self._changed = self._changed, set()
         return changed
 
     def _declare(self, field: Field[Any], default: Any, given: bool) -> None:
@@ -91,7 +91,7 @@ class Settings:
         except InputError as error:
             return SetParametersResult(successful=False, reason=str(error))
         # Another callback may still refuse; then the next cycle takes the same values again, which is harmless.
-        self._changed = True
+        self._changed |= set(wishes)
         return SetParametersResult(successful=True)
 
 

@@ -1,5 +1,4 @@
-"""The simulated rig as a node: publishes what the drivers of a real rig publish, and nothing that needs a simulator
-but the true box pose."""
+"""The simulated rig as a node: publishes what a real rig's drivers publish, and besides only the true box pose."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from sgp_core.config import Config, SimConfig, setting
 from sgp_core.errors import InputError
 from sgp_core.safety import Fault
-from sgp_core.sim.rig import Rig
+from sgp_core.sim.rig import TOOL_HEIGHT_M, Rig
 from sgp_ros import convert
 from sgp_ros.mocap_node import load_layout
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
@@ -40,17 +39,23 @@ class RigNodeConfig(Config):
         (0.50, 0.0, 0.0), "pose of the box at the start: x, y in m, yaw in rad", low=-10.0, high=10.0, live=False
     )
     pusher_start: tuple[float, ...] = setting(
-        (0.41, 0.0), "position of the pusher at the start: x, y", unit="m", low=-10.0, high=10.0, live=False
+        (0.41, 0.0, TOOL_HEIGHT_M),
+        "position of the pusher at the start: x, y, and height of the tool",
+        unit="m",
+        low=-10.0,
+        high=10.0,
+        live=False,
     )
     publish_clock: bool = setting(
         False, "whether to publish simulated time on /clock, for nodes with use_sim_time", live=False
     )
 
     def check(self) -> None:
-        """Three numbers for the box, two for the pusher."""
-        if len(self.box_start) != 3 or len(self.pusher_start) != 2:
+        """Three numbers for the box; for the pusher, too, or two, and it starts at the height at which it pushes."""
+        if len(self.box_start) != 3 or len(self.pusher_start) not in (2, 3):
             raise InputError(
-                f"box_start = {self.box_start} needs x, y, yaw; pusher_start = {self.pusher_start} needs x, y"
+                f"box_start = {self.box_start} needs x, y, yaw; pusher_start = {self.pusher_start} needs x, y and"
+                " perhaps a height"
             )
 
 
@@ -63,7 +68,8 @@ class RigSimNode(SgpNode):
         self._config = self.settings.get(SimConfig)
         layout = load_layout(own.layout_file)
         x_m, y_m, yaw_rad = own.box_start
-        self._rig = Rig(layout, self._config, (x_m, y_m, yaw_rad), (own.pusher_start[0], own.pusher_start[1]))
+        pusher_x_m, pusher_y_m, height_m = (*own.pusher_start, TOOL_HEIGHT_M)[:3]
+        self._rig = Rig(layout, self._config, (x_m, y_m, yaw_rad), (pusher_x_m, pusher_y_m), height_m)
         self._random = np.random.default_rng(self._config.seed)
         self._waiting: deque[tuple[float, Callable[[], None]]] = deque()  # (steady time of publication, what to do)
         self._advanced_s = self.steady_s()
@@ -81,7 +87,8 @@ class RigSimNode(SgpNode):
         if isinstance(target_m, Fault):
             self.get_logger().warning(f"arm_target ignored: {target_m.text}", throttle_duration_sec=2.0)
             return
-        self._rig.set_target(target_m)
+        height_m = float(message.pose.position.z)
+        self._rig.set_target(target_m, height_m if np.isfinite(height_m) else None)
 
     def _stamp_s(self) -> float:
         """Time of a measurement: simulated when this node is the clock, else the time everybody has."""
@@ -112,14 +119,16 @@ class RigSimNode(SgpNode):
         if self._random.random() < self._config.dropout:
             return
         # An arm's encoders are taken as exact, and nobody stands between them and the camera.
-        seen = [*zip(self._measured, noisy, ~hidden, strict=False), (self._measured[-1], self._rig.pusher(), True)]
+        pusher = np.append(self._rig.pusher(), self._rig.height())
+        seen = [*zip(self._measured, noisy, ~hidden, strict=False), (self._measured[-1], pusher, True)]
         frame = [(publisher, point) for publisher, point, visible in seen if visible]
         self._waiting.append((steady_s + self._config.delay_s, lambda: self._publish(frame, stamp_s)))
         self._release()
 
     def _publish(self, frame: list[tuple[Publisher, ndarray]], stamp_s: float) -> None:
         for publisher, point in frame:
-            publisher.publish(convert.pose_to_msg(stamp_s, *point, frame=convert.MOCAP))
+            x_m, y_m, z_m = (*point, 0.0)[:3]
+            publisher.publish(convert.pose_to_msg(stamp_s, x_m, y_m, z_m=z_m, frame=convert.MOCAP))
 
     def _release(self) -> None:
         while self._waiting and self._waiting[0][0] <= self.steady_s():

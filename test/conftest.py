@@ -14,14 +14,20 @@ from jaxtyping import install_import_hook
 # Shapes in annotations are checked while tests run. Not in `networks`, whose source TorchScript compiles as it
 # stands, nor in `data`, which checks shapes itself, in words for people.
 CHECKED = (
+    "assembly",
     "distance",
     "estimation",
     "evaluation",
+    "frames",
     "layout",
+    "matching",
     "mpc",
+    "placements",
     "planner",
     "plots",
     "pusher",
+    "pusher_gate",
+    "quality",
     "safety",
     "sim",
     "types",

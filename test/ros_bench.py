@@ -14,6 +14,7 @@ from ros_graph import Graph
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import SetBool
 
+from sgp_core.frames import TABLE
 from sgp_core.layout import MarkerLayout
 from sgp_core.share import share_path
 from sgp_core.types import Reason, State
@@ -23,6 +24,7 @@ from sgp_ros.running import LATCHED_QOS, RELIABLE_QOS, SENSOR_QOS
 LAYOUT = MarkerLayout.load(share_path("config", "layout.yaml"))
 START = (0.50, 0.0, 0.0)
 PUSHER = np.array([0.42, 0.0])  # 2 mm from the box
+NOISE_M = 1e-6
 MANY_QOS = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 MANY_SENSOR_QOS = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -40,14 +42,14 @@ class Bench:
 
     Args:
         graph: where to publish.
-        states: publish `state` as mocap_node would; else marker poses as a driver would, odd markers reliably and even
-            ones best effort.
+        states: publish `state` and `pusher_pose` as mocap_node would; else marker and pusher poses as a driver would,
+            odd markers reliably and even ones best effort.
         clock: publish ROS time as /clock, from this offset.
     """
 
     def __init__(self, graph: Graph, *, states: bool, clock_from_s: float | None = None) -> None:
         probe = graph.probe
-        self.box, self.pusher = START, PUSHER
+        self.box, self.pusher, self.height_m = START, PUSHER, 0.02
         self.seeing, self.moving, self.clock_running = True, True, True
         self.spoil = lambda message: message
         self.hidden: set[str] = set()
@@ -55,12 +57,17 @@ class Bench:
         self._offset_s = None if clock_from_s is None else clock_from_s - self._wall_s()
         self._clock = probe.create_publisher(ClockMessage, "/clock", SENSOR_QOS) if clock_from_s is not None else None
         self._state = probe.create_publisher(PoseArray, "state", SENSOR_QOS) if states else None
+        self._random = np.random.default_rng(0)
+        names = () if states else ("pusher", *LAYOUT.names)
         self._poses = {
             name: probe.create_publisher(
                 PoseStamped, f"vrpn_mocap/{name}/pose", RELIABLE_QOS if index % 2 else SENSOR_QOS
             )
-            for index, name in enumerate(("pusher", *(() if states else LAYOUT.names)))
+            for index, name in enumerate(names)
         }
+        if states:
+            self._poses["pusher"] = probe.create_publisher(PoseStamped, "pusher_pose", SENSOR_QOS)
+        self._frame = TABLE if states else "mocap"
         probe.create_subscription(PoseStamped, "arm_target", self._follow, RELIABLE_QOS)
         probe.create_timer(0.02, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -77,16 +84,18 @@ class Bench:
 
     def _follow(self, message: PoseStamped) -> None:
         if self.moving:
-            self.pusher = xy(message)
+            self.pusher, self.height_m = xy(message), message.pose.position.z
 
     def _publish(self) -> None:
-        now_s, markers = self.now_s(), LAYOUT.markers_at(*self.box)
+        # Cameras never see the same twice; a marker that repeats itself to the last bit counts as frozen.
+        now_s = self.now_s()
+        markers = LAYOUT.markers_at(*self.box) + self._random.normal(0.0, NOISE_M, (LAYOUT.count, 2))
         if self._clock is not None and self.clock_running:
             self._clock.publish(ClockMessage(clock=convert.stamp(now_s)))
         points = dict(zip(LAYOUT.names, markers, strict=True)) | {"pusher": self.pusher}
         for name, publisher in self._poses.items():
             if name not in self.hidden:
-                publisher.publish(convert.pose_to_msg(now_s, *points[name], frame="mocap"))
+                publisher.publish(convert.pose_to_msg(now_s, *points[name], z_m=self.height_m, frame=self._frame))
         if self._state is not None and self.seeing:
             state = State(stamp_s=now_s, x=LAYOUT.pack(markers, self.pusher))
             self._state.publish(self.spoil(convert.state_to_msg(state)))

@@ -69,11 +69,13 @@ class Graph:
     ) -> None:
         self._ending = True
         self._thread.join()
+        # Before the others are killed: Fast DDS uses shared memory between processes of one machine whatever is set,
+        # and one that dies while it holds a lock in there can take the others with it.
+        self.probe.destroy_node()
+        self._context.try_shutdown()
         for process in self._processes.values():
             process.kill()
             process.wait()
-        self.probe.destroy_node()
-        self._context.try_shutdown()
         for name, old in self._saved.items():
             if old is None:
                 os.environ.pop(name, None)
@@ -86,8 +88,12 @@ class Graph:
         """Start `python -m sgp_ros.<node>` with parameters."""
         single = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
         command = [sys.executable, "-P", "-m", f"sgp_ros.{node}", "--ros-args", "-r", "__ns:=/sgp", *single]
-        with self._log(label or node).open("wb") as log:
-            self._processes[label or node] = subprocess.Popen(
+        self.run(label or node, *command)
+
+    def run(self, label: str, *command: str) -> None:
+        """Start any command in the graph's environment."""
+        with self._log(label).open("wb") as log:
+            self._processes[label] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self._environment
             )
 
@@ -105,6 +111,7 @@ class Graph:
         for number in signals:
             process.send_signal(number)
         code = process.wait(TIMEOUT_S)
+        del self._processes[label]  # `wait` looks for those that ended by themselves
         return code, time.monotonic() - started_s
 
     def wait_exit(self, label: str) -> int:

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source a ROS installation")
+
 from sgp_core.config import Config, EstimatorConfig, FramesConfig, MpcConfig, PlannerConfig, PusherConfig, SimConfig
 from sgp_core.types import Reason
+from sgp_ros.arm_output import PusherNodeConfig
+from sgp_ros.goal_inputs import GoalConfig
+from sgp_ros.mocap_settings import MocapNodeConfig
+from sgp_ros.mpc_node import MpcNodeConfig
+from sgp_ros.rig_files import ARGUMENTS, presets
+from sgp_ros.rig_sim_node import RigNodeConfig
 
 ROOT = Path(__file__).parents[1]
-README, NODES = (ROOT / name for name in ("README.md", "docs/nodes.md"))
+README, NODES, RIG = (ROOT / name for name in ("README.md", "docs/nodes.md", "docs/rig.md"))
 
 
 def table(*configs: type[Config]) -> str:
@@ -30,10 +38,10 @@ def table(*configs: type[Config]) -> str:
     ("document", "configs"),
     [
         (README, (PlannerConfig,)),
-        (NODES, (PlannerConfig, MpcConfig)),
-        (NODES, (EstimatorConfig, FramesConfig)),
-        (NODES, (PusherConfig,)),
-        (NODES, (SimConfig,)),
+        (NODES, (PlannerConfig, MpcConfig, MpcNodeConfig, GoalConfig)),
+        (NODES, (EstimatorConfig, FramesConfig, MocapNodeConfig)),
+        (NODES, (PusherConfig, FramesConfig, PusherNodeConfig)),
+        (NODES, (SimConfig, RigNodeConfig)),
     ],
 )
 def test_parameter_tables_are_those_of_the_code(document, configs):
@@ -45,7 +53,13 @@ def test_every_reason_code_is_explained():
     assert [reason for reason in Reason if f"| `{reason}` |" not in text] == []
 
 
-@pytest.mark.parametrize("document", [README, NODES, ROOT / "docs/results.md", ROOT / "CONTRIBUTING.md"])
+def test_rig_document_names_every_driver_arm_and_argument():
+    text = RIG.read_text()
+    names = [f"`{name}`" for kind in ("mocap", "arm") for name in presets(kind)]
+    assert [name for name in [*names, *(f"{argument}:=" for argument in ARGUMENTS)] if name not in text] == []
+
+
+@pytest.mark.parametrize("document", [README, NODES, RIG, ROOT / "docs/results.md", ROOT / "CONTRIBUTING.md"])
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
         if not target.startswith("http"):

@@ -18,8 +18,10 @@ from ros_graph import Graph
 from std_srvs.srv import Trigger
 
 from sgp_core.config import DEFAULT_WORKSPACE_M, MpcConfig, PlannerConfig
+from sgp_core.errors import InputError
+from sgp_core.goals import load_goals
 from sgp_core.safety import Fault
-from sgp_core.types import Reason, State
+from sgp_core.types import Goal, Reason, State
 from sgp_ros import convert
 from sgp_ros.inputs import Inputs
 from sgp_ros.running import REPORT_QOS
@@ -30,13 +32,18 @@ pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_.*' is deprecated:De
 STEP_LIMIT_M = 0.005
 
 
+@pytest.fixture(scope="module")
+def goals_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("goals") / "goals.yaml"
+
+
 @pytest.fixture(scope="class")
-def bench(graph: Graph, bundle_path: Path) -> Bench:
+def bench(graph: Graph, bundle_path: Path, goals_file: Path) -> Bench:
     # Small steps, so that the pusher does not get far while the tests last; generous times, so that a busy test machine
     # does not look like a fault.
     # Plans are short, because one test allows 0.3 s from measurement to step.
     planner = {"beta": 0.0, "step_limit_m": STEP_LIMIT_M, "restarts": 1, "iterations": 10}
-    graph.start("mpc_node", bundle=bundle_path, rate_hz=4.0, state_timeout_s=2.0, **planner)
+    graph.start("mpc_node", bundle=bundle_path, rate_hz=4.0, state_timeout_s=2.0, goals_file=goals_file, **planner)
     graph.start("pusher_node", step_timeout_s=2.0, pusher_timeout_s=1.0)
     return Bench(graph, states=True)
 
@@ -161,6 +168,23 @@ class TestMpcNode:
         graph.wait("refusal", lambda: "goal_pose refused" in graph.output("mpc_node"))
         controller.wait_for(Reason.GOAL_REACHED)
 
+    def test_goal_is_kept_under_a_name_and_found_again(
+        self, graph: Graph, controller: Controller, goals_file: Path
+    ) -> None:
+        controller.wait_for(Reason.GOAL_REACHED)
+        assert graph.set_parameters("mpc_node", save_goal_as="here").successful
+        saved = graph.call(Trigger, "mpc_node/save_goal", Trigger.Request())
+        assert saved.success, saved.message
+        assert load_goals(goals_file)["here"].pose == pytest.approx(START, abs=1e-3)
+        assert graph.set_parameters("mpc_node", goal="0.80,0.0,0.0").successful
+        controller.wait_for(Reason.RUNNING)
+        assert graph.set_parameters("mpc_node", goal="here").successful
+        controller.wait_for(Reason.GOAL_REACHED)
+        for goal, words in (("there", "choose one of center, left, right, here"), ("9,9,0", "outside workspace_m")):
+            refused = graph.set_parameters("mpc_node", goal=goal)
+            assert not refused.successful
+            assert words in refused.reason
+
     def test_signals_end_the_nodes_in_time(self, graph: Graph, bench: Bench, controller: Controller) -> None:
         controller.set_goal(0.80, 0.0, 0.0)
         controller.wait_for(Reason.RUNNING)  # planning and pushing
@@ -181,7 +205,7 @@ def test_step_duration_must_be_the_bundles() -> None:
     inputs = Inputs(LAYOUT, 1.0)
     state = State(stamp_s=50.0, x=LAYOUT.pack(LAYOUT.markers_at(*START), PUSHER))
     inputs.take_state(convert.state_to_msg(state), 7.0)
-    inputs.take_goal(convert.goal_from_pose(convert.pose_to_msg(0.0, 0.7, 0.0, 0.1), LAYOUT))
+    inputs.take_goal(convert.goal_from_pose(convert.pose_to_msg(0.0, 0.7, 0.0, 0.1), LAYOUT), PlannerConfig())
     for duration_s, wanted in ((1.0, None), (0.5, Reason.STEP_DURATION_MISMATCH)):
         report = convert.PusherReport(
             stamp_s=50.0,
@@ -212,5 +236,33 @@ def test_a_state_of_another_box_is_refused_and_a_new_goal_is_news() -> None:
     assert inputs.bad_state.reason == Reason.BAD_STATE
     assert "do not form the box" in inputs.bad_state.text
     goal = convert.goal_from_pose(convert.pose_to_msg(0.0, 0.7, 0.0, 0.1), LAYOUT)
-    assert inputs.take_goal(goal)
-    assert not inputs.take_goal(goal)
+    assert inputs.take_goal(goal, PlannerConfig())
+    assert not inputs.take_goal(goal, PlannerConfig())
+
+
+def test_a_goal_out_of_reach_is_refused_and_the_old_one_stays() -> None:
+    inputs = Inputs(LAYOUT, 1.0)
+    assert inputs.take_goal(Goal.from_pose(LAYOUT, 1.05, 0.0, 0.0), PlannerConfig())  # pushed over the border
+    with pytest.raises(InputError, match=r"250 mm outside workspace_m"):
+        inputs.take_goal(Goal.from_pose(LAYOUT, 1.20, 0.0, 0.0), PlannerConfig())
+    assert inputs.goal is not None
+    assert LAYOUT.pose_of(inputs.goal.markers_m)[0] == pytest.approx(1.05)
+
+
+def test_no_step_while_the_pusher_is_not_where_its_reference_says() -> None:
+    inputs = Inputs(LAYOUT, 1.0)
+    inputs.take_state(convert.state_to_msg(State(stamp_s=50.0, x=LAYOUT.pack(LAYOUT.markers_at(*START), PUSHER))), 7.0)
+    inputs.take_goal(Goal.from_pose(LAYOUT, 0.7, 0.0, 0.0), PlannerConfig())
+    for apart_m, wanted in ((0.029, None), (0.031, Reason.TRACKING_ERROR)):
+        report = convert.PusherReport(
+            stamp_s=50.0,
+            condition=Fault(reason=Reason.RUNNING, text="ready"),
+            reference_m=PUSHER + np.array([0.0, apart_m]),
+            step_stamp_ns=0,
+            step_duration_s=1.0,
+            enabled=True,
+            faulted=False,
+        )
+        inputs.take_pusher(convert.pusher_report_to_msg(report, {}), 7.0)
+        fault = inputs.obstacle(50.1, 7.1, PlannerConfig(), MpcConfig(), enabled=True)
+        assert (None if fault is None else fault.reason) == wanted

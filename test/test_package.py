@@ -82,6 +82,17 @@ def test_node_executables_prefer_the_python_of_their_own_prefix(prefix: Path) ->
     assert done.stdout.split() == ["own", "-P", "-m", "sgp_ros.mpc_node", "--ros-args"]
 
 
+def test_command_line_takes_the_python_beside_it(prefix: Path) -> None:
+    own = prefix / "bin/python3"
+    own.write_text('#!/bin/sh\necho own "$@"\n')
+    own.chmod(0o755)
+    for script in (prefix / "bin/sgp", prefix / "lib/sgp_ros/sgp"):
+        done = subprocess.run([script, "demo"], capture_output=True, text=True, timeout=10)
+        words = done.stdout.split()
+        assert (words[0], words[1], words[-1]) == ("own", "-P", "demo")
+    own.unlink()
+
+
 def test_wheel_installs_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -141,12 +152,25 @@ def imports(path: Path) -> set[str]:
 
 
 def test_pins_lie_within_the_ranges() -> None:
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
-    pins = {canonical(name): version for name, _, version in (line.partition("==") for line in lines)}
+    pins = pins_in("constraints.txt")
     for text in importlib.metadata.requires("sgp_ros") or []:
         requirement = Requirement(text)
         assert canonical(requirement.name) in pins, f"{requirement.name} has no pin in constraints.txt"
         assert requirement.specifier.contains(pins[canonical(requirement.name)]), text
+
+
+def test_jazzy_has_every_ros_package() -> None:
+    pins = pins_in("requirements-jazzy.txt")
+    requirements = [Requirement(text) for text in importlib.metadata.requires("sgp_ros") or []]
+    ros = {canonical(r.name) for r in requirements if r.marker and r.marker.evaluate({"extra": "ros"})}
+    assert "ros-rclpy" in ros
+    assert ros - set(pins) == set()
+    assert pins["ros-rclpy"].startswith("7.")
+
+
+def pins_in(name: str) -> dict[str, str]:
+    lines = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+    return {canonical(name): version for name, _, version in (line.partition("==") for line in lines)}
 
 
 def canonical(name: str) -> str:
@@ -168,7 +192,7 @@ def test_no_module_escapes_the_rule_about_the_simulated_rig() -> None:
 
 def test_default_layout_and_settings_can_be_read() -> None:
     assert MarkerLayout.load(share_path("config", "layout.yaml")).count == 5
-    for path in [*ROOT.glob("config/*.yaml"), *ROOT.glob("config/*.rviz")]:
+    for path in [*ROOT.glob("config/**/*.yaml"), *ROOT.glob("config/*.rviz")]:
         assert yaml.safe_load(path.read_text(encoding="utf-8")), path
 
 

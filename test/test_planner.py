@@ -14,6 +14,7 @@ from sgp_core.config import PlannerConfig
 from sgp_core.distance import squared_distance
 from sgp_core.errors import InputError
 from sgp_core.planner import Planner
+from sgp_core.safety import check_step
 from sgp_core.types import Goal, PlanStatus, State
 
 BUNDLE = linear_bundle()
@@ -50,6 +51,33 @@ def test_workspace_bounds_the_pusher():
     assert pusher[:, 0].max() <= 0.5 + 1e-6
     assert pusher[:, 1].min() >= -0.02 - 1e-6
     np.testing.assert_allclose(pusher[-1], [0.5, -0.02], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"keep_out_m": (0.46, 0.50, -0.05, 0.05)},
+        {"workspace_m": (0.30, -0.1, 0.60, -0.1, 0.44, 0.1, 0.30, 0.1)},
+        {"workspace_m": (0.30, -0.1, 0.60, -0.1, 0.44, 0.1, 0.30, 0.1), "keep_out_m": (0.45, 0.47, 0.0, 0.2)},
+    ],
+)
+def test_plans_keep_to_a_polygon_and_out_of_keep_outs(limits):
+    config = PlannerConfig(beta=0.0, restarts=4, **limits)
+    plan = solve(config, goal_at(0.9, 0.02))
+    x = plan.x[0, -2:]
+    for u in plan.u:
+        assert check_step(u, x, config) is None
+        x = x + u
+    assert plan.objective < plan.warm_start_objective
+
+
+def test_settings_that_the_pusher_could_not_follow_are_refused():
+    for changes, words in (
+        ({"speed_limit_mps": 0.05}, "raise the speed"),
+        ({"acceleration_limit_mps2": 0.1}, "acceleration_limit_mps2"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Planner(BUNDLE, PlannerConfig(**changes))
 
 
 @settings(max_examples=25, deadline=None)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sgp_core.config import PusherConfig
 from sgp_core.pusher import PusherReference
-from sgp_core.safety import Fault, outside_by
+from sgp_core.safety import Fault, region_of
 from sgp_core.types import Reason
 
 CONFIG = PusherConfig()
@@ -306,6 +306,6 @@ def test_no_reference_ever_outside_the_workspace_or_faster_than_the_cap(
         arm.step((x, y), age_s=age_s)
         path += arm.run(0.01 * ticks)
         arm.reference.clear_fault(arm.now_s)
-    assert all(outside_by(point, CONFIG.workspace_m) <= 1e-9 for point in path)
+    assert all(region_of(CONFIG).outside_by(point) <= 1e-9 for point in path)
     if len(path) > 1:
         assert np.linalg.norm(np.diff(path, axis=0), axis=1).max() <= CONFIG.speed_limit_mps * 0.01 + 1e-9

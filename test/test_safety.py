@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sgp_core.config import DEFAULT_WORKSPACE_M
+from sgp_core.config import LimitsConfig
+from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
-from sgp_core.safety import Fault, check_goal, check_size, check_state, check_step, clamp, outside_by
+from sgp_core.safety import Fault, check_goal, check_reach, check_size, check_state, check_step
 from sgp_core.types import Goal, Reason
 
 LAYOUT = MarkerLayout(
@@ -16,6 +17,7 @@ LAYOUT = MarkerLayout(
     box_size_m=(0.0867, 0.1703, 0.0391),
     pusher_radius_m=0.035,
 )
+LIMITS = LimitsConfig()
 
 
 def state(pusher: tuple[float, float] = (0.41, 0.0)) -> np.ndarray:
@@ -31,26 +33,26 @@ def reason(fault: Fault | None) -> Reason | None:
     [(0.0, None), (0.5, None), (0.501, Reason.STALE_STATE), (-0.04, None), (-0.06, Reason.STALE_STATE)],
 )
 def test_state_age(age_s: float, wanted: Reason | None) -> None:
-    assert reason(check_state(state(), 100.0, 100.0 + age_s, 0.5, DEFAULT_WORKSPACE_M)) == wanted
+    assert reason(check_state(state(), 100.0, 100.0 + age_s, 0.5, LIMITS)) == wanted
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_state_not_finite(value: float) -> None:
     x = state()
     x[3] = value
-    fault = check_state(x, 1.0, 1.0, 0.5, DEFAULT_WORKSPACE_M)
+    fault = check_state(x, 1.0, 1.0, 0.5, LIMITS)
     assert fault is not None
     assert fault.reason == Reason.NON_FINITE
     assert "[3] of 8" in fault.text
 
 
 def test_pusher_outside_workspace_is_told_with_distance_and_limit() -> None:
-    fault = check_state(state((0.28, 0.0)), 1.0, 1.0, 0.5, DEFAULT_WORKSPACE_M)
+    fault = check_state(state((0.28, 0.0)), 1.0, 1.0, 0.5, LIMITS)
     assert fault is not None
     assert fault.reason == Reason.OUTSIDE_WORKSPACE
     assert "20.0 mm" in fault.text
     assert "0.3" in fault.text
-    assert check_state(state((0.298, 0.0)), 1.0, 1.0, 0.5, DEFAULT_WORKSPACE_M) is None  # noise on the border
+    assert check_state(state((0.298, 0.0)), 1.0, 1.0, 0.5, LIMITS) is None  # noise on the border
 
 
 @pytest.mark.parametrize(
@@ -68,17 +70,43 @@ def test_pusher_outside_workspace_is_told_with_distance_and_limit() -> None:
     ],
 )
 def test_step(u: tuple[float, float], start: tuple[float, float], wanted: Reason | None) -> None:
-    assert reason(check_step(np.array(u), np.array(start), 0.05, DEFAULT_WORKSPACE_M)) == wanted
+    assert reason(check_step(np.array(u), np.array(start), LIMITS)) == wanted
 
 
 def test_step_rounding_of_single_precision_passes() -> None:
     assert check_size(np.array([np.float32(0.05), -np.float32(0.05)]), 0.05) is None
 
 
-def test_outside_by_and_clamp() -> None:
-    assert outside_by(np.array([0.2, 0.0]), DEFAULT_WORKSPACE_M) == pytest.approx(0.1)
-    assert outside_by(np.array([0.6, 0.0]), DEFAULT_WORKSPACE_M) == pytest.approx(-0.3)
-    assert clamp(np.array([2.0, -2.0]), DEFAULT_WORKSPACE_M).tolist() == [0.95, -0.35]
+KEPT_OUT = LIMITS.replaced(keep_out_m=(0.60, 0.62, -0.10, 0.10, 0.80, 0.90, -0.10, 0.10))
+
+
+@pytest.mark.parametrize(
+    ("u", "start", "wanted"),
+    [
+        ((0.04, 0.0), (0.55, 0.0), None),
+        ((0.04, 0.0), (0.575, 0.0), Reason.KEEP_OUT),  # ends inside
+        ((0.05, 0.0), (0.58, 0.0), Reason.KEEP_OUT),  # ends behind it
+        ((0.05, 0.0), (0.58, 0.11), None),  # passes beside it
+        ((0.04, 0.03), (0.585, 0.085), Reason.KEEP_OUT),  # cuts its corner
+        ((0.03, 0.0), (0.88, 0.0), Reason.KEEP_OUT),  # measured deep inside: a person has to move it
+        ((0.03, 0.0), (0.617, 0.0), None),  # measured just inside: the way out
+    ],
+)
+def test_keep_out(u: tuple[float, float], start: tuple[float, float], wanted: Reason | None) -> None:
+    assert reason(check_step(np.array(u), np.array(start), KEPT_OUT)) == wanted
+
+
+def test_pusher_inside_a_keep_out_is_told() -> None:
+    fault = check_state(state((0.61, 0.0)), 1.0, 1.0, 0.5, KEPT_OUT)
+    assert fault is not None
+    assert fault.reason == Reason.KEEP_OUT
+    assert "10.0 mm inside keep_out_m" in fault.text
+
+
+def test_reach_ends_a_pusher_and_half_a_box_beyond_the_border() -> None:
+    check_reach(Goal.from_pose(LAYOUT, 0.95 + 0.13, 0.0, 0.0), LAYOUT, LIMITS)
+    with pytest.raises(InputError, match=r"150 mm outside workspace_m"):
+        check_reach(Goal.from_pose(LAYOUT, 0.95 + 0.15, 0.0, 0.0), LAYOUT, LIMITS)
 
 
 def test_goal_markers_in_another_order_or_unit_are_refused() -> None:

@@ -12,7 +12,11 @@ from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
 
 STEP_S = 0.002
-PUSHER_HEIGHT_M = 0.03
+PUSHER_HALF_M = 0.03  # half the height of the pusher's cylinder
+PUSHING_Z_M = PUSHER_HALF_M + 0.005  # its centre while it pushes, 5 mm above the table
+TOOL_HEIGHT_M = 0.02  # and the height that tool poses speak of, then
+TOOL_ABOVE_END_M = TOOL_HEIGHT_M - 0.005  # that is above the cylinder's lower end
+STANDING_GAP_M = 1e-4  # a tool that stands on the box does not touch it in the physics
 
 # Elliptic friction cones and an impratio above one keep the resting box from creeping when nothing pushes it.
 MODEL = """
@@ -50,6 +54,7 @@ class Rig:
         config: physics and marker noise.
         box_pose: start of the box, x [m], y [m], yaw [rad; table].
         pusher_m: start of the pusher (2,) [m; table].
+        height_m: start of the tool above the table [m].
 
     Raises:
         InputError: box and pusher overlap at the start.
@@ -61,9 +66,11 @@ class Rig:
         config: SimConfig,
         box_pose: tuple[float, float, float] = (0.50, 0.0, 0.0),
         pusher_m: tuple[float, float] = (0.41, 0.0),
+        height_m: float = TOOL_HEIGHT_M,
     ) -> None:
         half = np.asarray(layout.box_size_m) / 2.0
-        if clearance(layout, box_pose, np.asarray(pusher_m)) < 0.0:
+        self._box_top_m, self._height_m = 2.0 * float(half[2]), height_m
+        if clearance(layout, box_pose, np.asarray(pusher_m)) < 0.0 and not self._above_box(height_m):
             raise InputError(f"pusher_m = {pusher_m} overlaps the box at {box_pose}; move it away")
         self._layout = layout
         self._noise_m = config.marker_noise_m
@@ -81,8 +88,8 @@ class Rig:
                 half_y=half[1],
                 half_z=half[2],
                 radius=layout.pusher_radius_m,
-                pusher_half=PUSHER_HEIGHT_M,
-                pusher_z=PUSHER_HEIGHT_M + 0.005,
+                pusher_half=PUSHER_HALF_M,
+                pusher_z=PUSHING_Z_M,
             )
         )
         self._data = mujoco.MjData(self._model)
@@ -90,6 +97,8 @@ class Rig:
         self._pusher = [self._model.joint(name).qposadr[0] for name in ("pusher_x", "pusher_y")]
         self._data.qpos[self._pusher] = pusher_m
         self._data.ctrl[:] = pusher_m
+        if height_m != TOOL_HEIGHT_M:
+            self._put_at(height_m)
         mujoco.mj_forward(self._model, self._data)
 
     @property
@@ -97,9 +106,26 @@ class Rig:
         """Simulated time since the start [s]."""
         return float(self._data.time)
 
-    def set_target(self, pusher_m: Float[ndarray, "2"]) -> None:
-        """Position target of the pusher servo (2,) [m; table]."""
+    def set_target(self, pusher_m: Float[ndarray, "2"], height_m: float | None = None) -> None:
+        """Position target of the pusher servo (2,) and height of the tool [m; table]; without one it stays.
+
+        The height is kinematic: the tool is there at once, and a box below it stops it.
+        """
         self._data.ctrl[:] = pusher_m
+        if height_m is None or height_m == self._height_m:
+            return
+        over_box = clearance(self._layout, self.box_pose(), self.pusher()) < 0.0
+        if over_box and self._above_box(self._height_m):
+            height_m = max(height_m, self._box_top_m + TOOL_ABOVE_END_M + STANDING_GAP_M)
+        self._put_at(height_m)
+
+    def _above_box(self, height_m: float) -> bool:
+        return height_m - TOOL_ABOVE_END_M > self._box_top_m
+
+    def _put_at(self, height_m: float) -> None:
+        self._height_m = height_m
+        body = self._model.body("pusher").id
+        self._model.body_pos[body, 2] = PUSHING_Z_M + (height_m - TOOL_HEIGHT_M)
 
     def advance(self, duration_s: float) -> None:
         """Let the physics run, in whole steps of 2 ms."""
@@ -128,6 +154,10 @@ class Rig:
     def pusher(self) -> Float[ndarray, "2"]:
         """Measured pusher position (2,) [m; table]; an arm's own encoders are taken as exact."""
         return np.array(self._data.qpos[self._pusher])
+
+    def height(self) -> float:
+        """Measured height of the tool [m; table]."""
+        return self._height_m
 
 
 def clearance(layout: MarkerLayout, box_pose: tuple[float, float, float], pusher_m: Float[ndarray, "2"]) -> float:

@@ -1,0 +1,337 @@
+"""What the arm is told: the pusher reference within caps, and the tool's height, down to push and up to rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from sgp_core.config import PusherConfig
+from sgp_core.follower import Follower, limited
+from sgp_core.frames import Transform
+from sgp_core.line import Ahead
+from sgp_core.pusher import PAUSE_S, PusherReference
+from sgp_core.safety import MEASURED_SLACK_M, Fault, check_place, region_of
+from sgp_core.types import Reason
+
+# A tool that stands further from the orientation it will be told would swing round at the first command.
+TOOL_TOLERANCE_RAD = 0.35
+# Measured higher above the resting height than this, a tool is not lowered: metres or frames are wrong.
+HIGHEST_ABOVE_M = 0.5
+# How exactly the tool has to be over its place to be lowered, and at its height to push.
+SETTLED_M = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmKind:
+    """What is known of the arm's interface."""
+
+    tool: Transform  # orientation of the tool in the table frame; its translation does not count
+    height: bool = True  # the tool's height is ours to command
+    # It takes velocities: the height cannot be commanded without being measured, and nothing but the measured place
+    # tells where the arm has got to after a pause.
+    velocities: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Where the tool is to be, and how it is to move [m, m/s; table]; the height is NaN when it is not commanded."""
+
+    position_m: Float[ndarray, "3"]
+    velocity_mps: Float[ndarray, "3"]
+
+
+class Arm:
+    """Follows a PusherReference within caps, lowers the tool before the first step and raises it when disabled.
+
+    Nothing is commanded until the arm is released: enabled, with a measured pose that is fresh, inside the region and
+    in the right orientation. The first command is the measured pose; from then on the commanded point never jumps,
+    changes its velocity by no more than the acceleration cap allows, stays where it can stop inside the region and
+    within `tracking_limit_m` of the measured pusher.
+
+    Enabled, the tool goes straight down to `tool_height_m`, and until then steps are refused. Disabled, it stops, goes
+    straight up to `retreat_height_m` and stays. After a fault it stops and stays down, because no way up is safe by
+    itself; only what presses the tool onto something is taken back, as far as `tracking_limit_m` lets it.
+
+    Args:
+        config: limits, heights, rates.
+        kind: the interface.
+    """
+
+    def __init__(self, config: PusherConfig, kind: ArmKind) -> None:
+        self.reference = PusherReference(config)
+        self.measured_height_m = math.nan
+        self._kind = kind
+        self._orientation: Transform | None = None  # of the measured tool, where it is known
+        self._released = False
+        self._down = False  # over its place and at the height to push at
+        self._stopped = False  # after a fault or disable: came to rest
+        self._place, self._height = Follower(np.zeros(2)), Follower(np.zeros(1))
+        self._raise_to_m = self._hold_at_m = math.nan
+        self._ticked_s: float | None = None
+
+    # --- input -----------------------------------------------------------------------------------------------------
+
+    def measure(
+        self, position_m: Float[ndarray, "3"], orientation: Transform | None, now_s: float, age_s: float = 0.0
+    ) -> None:
+        """Take a measured tool pose [m; table]; an unknown height is NaN, an unknown orientation None."""
+        if not np.isfinite(position_m[:2]).all():
+            return
+        self.measured_height_m = float(position_m[2])
+        self._orientation = orientation
+        self.reference.measure(np.array(position_m[:2], dtype=float), now_s, age_s)
+
+    def step(self, stamp_s: float, u: Float[ndarray, "2"], now_s: float) -> Fault | None:
+        """As PusherReference.step, and refused while the tool is not down."""
+        if self.reference.fault is None and self.reference.enabled and not self._down:
+            condition = self.condition()
+            return Fault(reason=condition.reason, text=f"step refused, {condition.text}")
+        return self.reference.step(stamp_s, u, now_s)
+
+    def set_enabled(self, enabled: bool, now_s: float) -> Fault | None:
+        """Release and lower the tool, or stop and raise it; returns why it may not be released."""
+        reference = self.reference
+        if enabled:
+            refused = self.refusal()
+            if refused is not None:
+                return refused
+            if not self._released:
+                self._release(now_s)
+        elif reference.enabled:
+            # After a fault nothing is raised, not even once it is cleared: only the next enable moves the tool again.
+            held_m = float(self._height.position_m[0])
+            self._raise_to_m = held_m if reference.fault is not None else max(held_m, reference.config.retreat_height_m)
+            self._down = False
+        reference.set_enabled(enabled, now_s)
+        return None
+
+    def clear_fault(self, now_s: float) -> Fault | None:
+        """As PusherReference.clear_fault; no steps before the tool is where it was measured."""
+        refused = self.reference.clear_fault(now_s)
+        if refused is None:
+            self._down = False
+            if self._kind.velocities:
+                self.let_go()
+        return refused
+
+    def let_go(self) -> None:
+        """Nothing is sent to the arm any more: whoever moves it meanwhile is followed at the next release."""
+        self._released = self._down = False
+
+    def tick(self, now_s: float, steady_s: float) -> None:
+        """Let time pass; to be called at the output rate. The clocks are those of PusherReference."""
+        passed_s = 0.0 if self._ticked_s is None else steady_s - self._ticked_s
+        self._ticked_s = steady_s
+        self.reference.update(now_s, steady_s)
+        period_s = 1.0 / self.reference.config.output_rate_hz
+        if not self._released:
+            if self.reference.enabled and self.refusal() is None:
+                self._release(now_s)
+            return
+        if passed_s > max(PAUSE_S, 3.0 * period_s):
+            # Nothing was sent for so long that the arm has come to rest at its last target.
+            self._place.halt()
+            self._height.halt()
+        self._watch_height(now_s)
+        self._move(now_s, min(max(passed_s, 0.0), 2.0 * period_s))
+
+    def brake(self, dt_s: float) -> None:
+        """Let a tick pass and come to rest, whatever is enabled: for the end of the process."""
+        self._place.brake(dt_s, self.reference.config.acceleration_limit_mps2)
+        self._height.brake(dt_s, self.reference.config.acceleration_limit_mps2)
+
+    # --- output ----------------------------------------------------------------------------------------------------
+
+    @property
+    def command(self) -> Command | None:
+        """What the arm is to be told; None while it is not released."""
+        if not self._released:
+            return None
+        place, height = self._place, self._height
+        height_m = height.position_m if self._kind.height else np.array([math.nan])
+        return Command(
+            position_m=np.concatenate([place.position_m, height_m]),
+            velocity_mps=np.concatenate([place.velocity_mps, height.velocity_mps]),
+        )
+
+    def displacement(self, now_s: float) -> tuple[float, Float[ndarray, "2"]]:
+        """For arms that take displacements: time left for the step under way [s], and its way from here [m; table].
+
+        From the measured pusher, so that what the arm did not do of one step is in the next; bounded like a step.
+        """
+        config, measured_m, ahead = self.reference.config, self.reference.measured_m, self.reference.ahead(now_s)
+        assert measured_m is not None, "no step is accepted before a measurement"
+        u = region_of(config).reached(measured_m, ahead.end_m) - measured_m
+        longest_m = max(float(np.abs(u).max()), 1e-12)
+        u = u * min(1.0, config.step_limit_m / longest_m)
+        return ahead.left_s, limited(u, config.speed_limit_mps * ahead.left_s)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the command must not, or need not, move the arm: fault, no fresh measurement, or up and disabled."""
+        if self.reference.fault is not None or not self.reference.fresh:
+            return True
+        raised = not self._kind.height or abs(float(self._height.position_m[0]) - self._raise_to_m) < SETTLED_M
+        return not self.reference.enabled and self._stopped and raised and self._height.standing
+
+    @property
+    def standing(self) -> bool:
+        """Whether the commanded point does not move."""
+        return self._place.standing and self._height.standing
+
+    def refusal(self) -> Fault | None:
+        """Why the arm may not be released; None when it may."""
+        reference, config = self.reference, self.reference.config
+        if reference.fault is not None:
+            text = f"a fault is latched: {reference.fault.text}; mend it and call ~/clear_fault first"
+            return Fault(reason=Reason.PUSHER_FAULT, text=text)
+        if reference.measured_m is None or not reference.fresh:
+            return Fault(reason=Reason.NO_PUSHER, text="waiting for the measured pusher position")
+        wrong = check_place("the pusher", reference.measured_m, config, MEASURED_SLACK_M)
+        if wrong is not None:
+            return wrong
+        turned_rad = 0.0 if self._orientation is None else self._orientation.angle_to(self._kind.tool)
+        if turned_rad > TOOL_TOLERANCE_RAD:
+            text = (
+                f"the tool is turned by {turned_rad:.2f} rad against tool_rpy, allowed are {TOOL_TOLERANCE_RAD};"
+                " turn it, or correct tool_rpy and table_from_base"
+            )
+            return Fault(reason=Reason.BAD_STATE, text=text)
+        return self._height_refusal() if self._kind.height else None
+
+    def _height_refusal(self) -> Fault | None:
+        config, height_m = self.reference.config, self.measured_height_m
+        if not math.isfinite(height_m):
+            text = "the height of the tool is not measured, without which a velocity output cannot lower it"
+            return Fault(reason=Reason.NO_PUSHER, text=text) if self._kind.velocities else None
+        low_m = config.tool_height_m - config.tracking_limit_m
+        high_m = config.retreat_height_m + HIGHEST_ABOVE_M
+        if low_m <= height_m <= high_m:
+            return None
+        text = (
+            f"the tool is measured {height_m:.3f} m above the table, allowed are {low_m:.3f} to {high_m:.3f}; check"
+            " table_from_base or table_from_mocap, metres, and tool_height_m"
+        )
+        return Fault(reason=Reason.OUTSIDE_WORKSPACE, text=text)
+
+    def condition(self) -> Fault:
+        """RUNNING when a step would be executed, else what stands in the way."""
+        reference = self.reference
+        if reference.fault is None and reference.enabled and not self._released:
+            refused = self.refusal()
+            if refused is None:
+                return Fault(reason=Reason.APPROACHING, text="about to be released")
+            waiting = refused.reason == Reason.NO_PUSHER
+            return refused if waiting else Fault(reason=Reason.PUSHER_DISABLED, text=f"not released: {refused.text}")
+        condition = reference.condition()
+        if condition.reason != Reason.RUNNING or self._down:
+            return condition
+        text = "the tool is on its way to where it was measured"
+        if self._kind.height:
+            height_m, goal_m = float(self._height.position_m[0]), reference.config.tool_height_m
+            text = f"the tool is at {height_m:.3f} m, on its way down to tool_height_m = {goal_m:g}"
+        return Fault(reason=Reason.APPROACHING, text=text)
+
+    # --- motion ----------------------------------------------------------------------------------------------------
+
+    def _release(self, now_s: float) -> None:
+        measured_m = self.reference.measured_m
+        assert measured_m is not None, "refusal() saw a measurement"
+        self.reference.restart(now_s)
+        height_m = self.measured_height_m
+        if not (math.isfinite(height_m) and self._kind.height):
+            height_m = self.reference.config.retreat_height_m
+        self._place, self._height = Follower(measured_m), Follower(np.array([height_m]))
+        self._released, self._stopped, self._down = True, False, False
+
+    def _watch_height(self, now_s: float) -> None:
+        reference = self.reference
+        if reference.fault is not None or not reference.enabled or not self._kind.height:
+            return
+        if not reference.fresh:
+            if not self._down:
+                reference.latch_silence(now_s)
+            return
+        off_m, limit_m = self.measured_height_m - float(self._height.position_m[0]), reference.config.tracking_limit_m
+        if abs(off_m) > limit_m:
+            text = (
+                f"the tool is {off_m * 1e3:+.1f} mm off its commanded height, tracking_limit_m is {limit_m:g}; is the"
+                " arm following, does the tool stand on something?"
+            )
+            reference.latch(Fault(reason=Reason.TRACKING_ERROR, text=text), now_s)
+
+    def _move(self, now_s: float, dt_s: float) -> None:
+        reference, config = self.reference, self.reference.config
+        acceleration = config.acceleration_limit_mps2
+        stopping = reference.fault is not None or not reference.enabled
+        self._stopped = stopping and (self._stopped or self._place.standing)
+        ahead = reference.ahead(now_s)
+        if (stopping and not self._stopped) or not reference.enabled:
+            self._place.brake(dt_s, acceleration)
+        else:
+            self._place.follow(dt_s, ahead, config.speed_limit_mps, acceleration, self._place_allowed)
+        over = float(np.linalg.norm(self._place.position_m - ahead.end_m)) < SETTLED_M
+        if not self._kind.height:
+            self._down = self._down or (over and not stopping)
+            return
+        goal_m = self._height_goal_m(over)
+        if goal_m is None:
+            self._height.brake(dt_s, acceleration)
+            return
+        goal = Ahead(end_m=np.array([goal_m]), left_s=0.0)
+        self._height.follow(dt_s, goal, config.approach_speed_mps, acceleration, self._height_allowed)
+        if over and not stopping and not self._down:
+            self._down = abs(float(self._height.position_m[0]) - goal_m) < SETTLED_M and self._height_followed(goal_m)
+
+    def _height_goal_m(self, over: bool) -> float | None:
+        """Height to go to; None to stop."""
+        reference = self.reference
+        if reference.fault is not None and reference.enabled:
+            if not self._height.standing and math.isnan(self._hold_at_m):
+                return None
+            if math.isnan(self._hold_at_m):
+                self._hold_at_m = self._relieved_m()
+            return self._hold_at_m
+        self._hold_at_m = math.nan
+        if reference.fault is not None or not reference.fresh:
+            return None
+        if not reference.enabled:
+            return self._raise_to_m if self._stopped else None
+        return reference.config.tool_height_m if over or self._down else None
+
+    def _relieved_m(self) -> float:
+        """Where to hold after a fault: where it stands, or at the measured height if that is higher."""
+        here_m = float(self._height.position_m[0])
+        above_m = self.measured_height_m - here_m
+        return here_m + min(above_m, self.reference.config.tracking_limit_m) if above_m > SETTLED_M else here_m
+
+    def _height_followed(self, goal_m: float) -> bool:
+        off_m = abs(self.measured_height_m - goal_m)
+        return not off_m > self.reference.config.tracking_limit_m
+
+    def _place_allowed(self, here_m: Float[ndarray, "2"], stop_m: Float[ndarray, "2"]) -> bool:
+        """Neither outside, nor through a keep-out, nor away from the measured pusher; the way back always is."""
+        config, measured_m = self.reference.config, self.reference.measured_m
+        region = region_of(config)
+        outside_m = float(region.outside_by(stop_m))
+        if outside_m > max(float(region.outside_by(here_m)), 0.0) + 1e-9:
+            return False
+        end_m = stop_m if outside_m <= 0.0 else region.clamp(stop_m)
+        if float(np.linalg.norm(region.reached(here_m, end_m) - end_m)) > 1e-9:
+            return False
+        return measured_m is None or _leashed(here_m, stop_m, measured_m, config.tracking_limit_m)
+
+    def _height_allowed(self, here_m: Float[ndarray, "1"], stop_m: Float[ndarray, "1"]) -> bool:
+        # While enabled, a tool left behind is a fault, which stops the command by itself.
+        if self.reference.enabled or not math.isfinite(self.measured_height_m):
+            return True
+        return _leashed(here_m, stop_m, np.array([self.measured_height_m]), self.reference.config.tracking_limit_m)
+
+
+def _leashed(here_m: ndarray, stop_m: ndarray, measured_m: ndarray, limit_m: float) -> bool:
+    most_m = max(limit_m, float(np.linalg.norm(here_m - measured_m)))
+    return float(np.linalg.norm(stop_m - measured_m)) <= most_m + 1e-9
