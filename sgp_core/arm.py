@@ -21,6 +21,8 @@ from sgp_core.types import Reason
 TOOL_TOLERANCE_RAD = 0.35
 # Measured higher above the resting height than this, a tool is not lowered: metres or frames are wrong.
 HIGHEST_ABOVE_M = 0.5
+# An arm that is somewhere else after this time at rest did not lag behind, but was moved.
+REST_S = 1.0
 # How exactly the tool has to be over its place to be lowered, and at its height to push.
 SETTLED_M = 1e-3
 
@@ -56,6 +58,9 @@ class Arm:
     straight up to `retreat_height_m` and stays. After a fault it stops and stays down, because no way up is safe by
     itself; only what presses the tool onto something is taken back, as far as `tracking_limit_m` lets it.
 
+    An arm that is found elsewhere than commanded, while it rests, was moved by somebody: nothing is commanded any more
+    until it is enabled anew.
+
     Args:
         config: limits, heights, rates.
         kind: the interface.
@@ -72,6 +77,10 @@ class Arm:
         self._place, self._height = Follower(np.zeros(2)), Follower(np.zeros(1))
         self._raise_to_m = self._hold_at_m = math.nan
         self._ticked_s: float | None = None
+        self._left: Command | None = None  # the last command before it was let go by itself
+        self._rested_s = 0.0  # how long it had no reason to move, and did not
+        self._unseen_m = 0.0  # how far velocities have led since the measured pose last changed
+        self.connected = True  # whether anybody takes the commands
 
     # --- input -----------------------------------------------------------------------------------------------------
 
@@ -81,6 +90,12 @@ class Arm:
         """Take a measured tool pose [m; table]; an unknown height is NaN, an unknown orientation None."""
         if not np.isfinite(position_m[:2]).all():
             return
+        before_m = self.reference.measured_m
+        if before_m is None or (position_m[:2] != before_m).any() or position_m[2] != self.measured_height_m:
+            self._unseen_m = 0.0
+        elif self._unseen_m > self.reference.config.tracking_limit_m and self.reference.fault is None:
+            text = f"the measured pusher repeats the same numbers while the arm was led {self._unseen_m * 1e3:.0f} mm"
+            self.reference.latch(Fault(reason=Reason.FROZEN_STATE, text=f"{text}; is its source alive?"), now_s)
         self.measured_height_m = float(position_m[2])
         self._orientation = orientation
         self.reference.measure(np.array(position_m[:2], dtype=float), now_s, age_s)
@@ -99,7 +114,8 @@ class Arm:
             refused = self.refusal()
             if refused is not None:
                 return refused
-            if not self._released:
+            self._left = None
+            if not self._released or self._far_off():
                 self._release(now_s)
         elif reference.enabled:
             # After a fault nothing is raised, not even once it is cleared: only the next enable moves the tool again.
@@ -114,23 +130,33 @@ class Arm:
         refused = self.reference.clear_fault(now_s)
         if refused is None:
             self._down = False
-            if self._kind.velocities:
+            if self._kind.velocities or self._far_off():
                 self.let_go()
         return refused
 
     def let_go(self) -> None:
-        """Nothing is sent to the arm any more: whoever moves it meanwhile is followed at the next release."""
+        """Nothing is sent to the arm any more; it is released by itself only as long as nobody moves it meanwhile."""
+        self._left = self.command or self._left
         self._released = self._down = False
+
+    def travelled(self, distance_m: float) -> None:
+        """Velocities have led this far: measured poses that never change on such a way are none."""
+        self._unseen_m += distance_m
 
     def tick(self, now_s: float, steady_s: float) -> None:
         """Let time pass; to be called at the output rate. The clocks are those of PusherReference."""
         passed_s = 0.0 if self._ticked_s is None else steady_s - self._ticked_s
         self._ticked_s = steady_s
+        if not self._released and self.reference.measured_m is not None and self.reference.fault is None:
+            self.reference.restart(now_s)  # nothing is commanded: whoever moves the arm is followed
         self.reference.update(now_s, steady_s)
         period_s = 1.0 / self.reference.config.output_rate_hz
         if not self._released:
-            if self.reference.enabled and self.refusal() is None:
-                self._release(now_s)
+            self._release_by_itself(now_s)
+            return
+        self._rested_s = self._rested_s + passed_s if self.at_rest and self.standing else 0.0
+        if self._rested_s > REST_S and self.reference.fresh and self._far_off():
+            self.let_go()
             return
         if passed_s > max(PAUSE_S, 3.0 * period_s):
             # Nothing was sent for so long that the arm has come to rest at its last target.
@@ -189,6 +215,8 @@ class Arm:
         if reference.fault is not None:
             text = f"a fault is latched: {reference.fault.text}; mend it and call ~/clear_fault first"
             return Fault(reason=Reason.PUSHER_FAULT, text=text)
+        if not self.connected:
+            return Fault(reason=Reason.NO_PUSHER, text="nobody takes the commands; start the arm's controller")
         if reference.measured_m is None or not reference.fresh:
             return Fault(reason=Reason.NO_PUSHER, text="waiting for the measured pusher position")
         wrong = check_place("the pusher", reference.measured_m, config, MEASURED_SLACK_M)
@@ -238,6 +266,25 @@ class Arm:
 
     # --- motion ----------------------------------------------------------------------------------------------------
 
+    def _far_off(self, command: Command | None = None) -> bool:
+        """Whether the arm is not where it was told to be, or was told last."""
+        command, measured_m = command or self.command, self.reference.measured_m
+        if command is None or measured_m is None:
+            return False
+        off_m = np.append(measured_m, self.measured_height_m) - command.position_m
+        limit_m = self.reference.config.tracking_limit_m
+        # An unknown height is not off.
+        return bool(np.linalg.norm(off_m[:2]) > limit_m or abs(off_m[2]) > limit_m)
+
+    def _release_by_itself(self, now_s: float) -> None:
+        if not self.reference.enabled or self.refusal() is not None:
+            return
+        if self._left is not None and self._far_off(self._left):
+            # Going down wherever somebody has put it would be a surprise.
+            self.reference.set_enabled(False, now_s)
+        else:
+            self._release(now_s)
+
     def _release(self, now_s: float) -> None:
         measured_m = self.reference.measured_m
         assert measured_m is not None, "refusal() saw a measurement"
@@ -246,7 +293,7 @@ class Arm:
         if not (math.isfinite(height_m) and self._kind.height):
             height_m = self.reference.config.retreat_height_m
         self._place, self._height = Follower(measured_m), Follower(np.array([height_m]))
-        self._released, self._stopped, self._down = True, False, False
+        self._released, self._stopped, self._down, self._left = True, False, False, None
 
     def _watch_height(self, now_s: float) -> None:
         reference = self.reference

@@ -252,6 +252,11 @@ class FramesConfig(Config):
         for name in ("table_from_mocap", "table_from_base"):
             if len(getattr(self, name)) != 6:
                 raise InputError(f"{name} = {getattr(self, name)} needs six numbers: x, y, z, roll, pitch, yaw")
+        if self.mocap_frame and self.mocap_frame == self.base_frame:
+            raise InputError(
+                f"mocap_frame and base_frame are both '{self.base_frame}': which of the two a message comes from cannot"
+                " be told; give the driver's frame another name"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,7 +111,9 @@ class Estimator:
         return Fault(reason=Reason.FROZEN_STATE, text=text)
 
     def _reach_m(self, since: _Seen, stamp_s: float) -> float:
-        return self.config.box_speed_limit_mps * abs(stamp_s - since.stamp_s) + self.config.rigid_tolerance_m
+        """How far the box may have got since; after a long time unseen no further, so that it is looked at twice."""
+        went_m = min(self.config.box_speed_limit_mps * abs(stamp_s - since.stamp_s), NEAR_REACH_M)
+        return went_m + self.config.rigid_tolerance_m
 
     def _match(self, points_m: Float[ndarray, "M 2"], stamp_s: float, *, labelled: bool) -> Match | Fault:
         near, reach_m = None, NEAR_REACH_M

@@ -73,7 +73,11 @@ def tracks_of(samples: Sequence[Sample], names: Sequence[str] = ()) -> MarkerTra
     # A stamp that comes again brings nothing new, and interpolation needs rising ones.
     series = {
         name: dict(
-            sorted((s.stamp_s, s.position_m[:2]) for s in samples if s.name == name and np.isfinite(s.position_m).all())
+            sorted(
+                (s.stamp_s, s.position_m[:2])
+                for s in samples
+                if s.name == name and np.isfinite((s.stamp_s, *s.position_m)).all()
+            )
         )
         for name in dict.fromkeys(names or sorted(s.name for s in samples if s.name != UNLABELLED))
     }
@@ -105,8 +109,10 @@ def _follow(samples: Sequence[Sample], names: Sequence[str]) -> MarkerTracks:
     """Tell markers apart that come without names: each goes on where it was, all of them together as one body."""
     frames: dict[float, list[tuple[float, float]]] = {}
     for sample in samples:
-        if np.isfinite(sample.position_m).all():
+        if np.isfinite((sample.stamp_s, *sample.position_m)).all():
             frames.setdefault(sample.stamp_s, []).append(sample.position_m[:2])
+    if not frames:
+        raise InputError("no marker sample is finite; does the mocap system see the box?")
     stamps = np.array(sorted(frames))
     clouds = [np.array(frames[stamp]) for stamp in stamps]
     # Most frames at the beginning, when the box stands still and nobody is in the way, show all markers.
@@ -189,11 +195,12 @@ def load_samples(path: Path, table_from_mocap: Transform | None = None) -> list[
 def _sample(path: Path, number: int, cells: dict[str, str]) -> Sample:
     try:
         stamp_s, x, y, z = (float(cells[name]) for name in ("stamp_s", "x", "y", "z"))
+        name = cells["name"].strip()
     except (KeyError, ValueError) as error:
         raise InputError(
             f"recording {path}, line {number}: {list(cells.values())} needs {','.join(COLUMNS)}"
         ) from error
-    return Sample(stamp_s=stamp_s, name=cells["name"].strip(), position_m=(x, y, z))
+    return Sample(stamp_s=stamp_s, name=name, position_m=(x, y, z))
 
 
 class Recording:

@@ -38,9 +38,9 @@ class PusherReference:
     and times the watchdogs. Faults latch: the reference goes towards the last measured position, by at most
     `tracking_limit_m`, and stays there until `clear_fault`.
 
-    Until the first accepted step (after start, enable or clear) nothing has been asked of the arm, so a pusher that
-    somebody moves away is followed, unless disabled, and a silent one is waited for, without a fault. Nor is silence a
-    fault while the pusher stands: steps are refused until it is over.
+    Until the first accepted step (after start, enable or clear) a silent pusher is waited for, without a fault. Nor is
+    silence a fault while the pusher stands: steps are refused until it is over. One that is moved away is a fault
+    whenever it is enabled; before anything is commanded at all, `restart` follows it.
     """
 
     def __init__(self, config: PusherConfig) -> None:
@@ -116,13 +116,9 @@ class PusherReference:
         if self.measured_m is None or self.fault is not None:
             return
         distance_m = float(np.linalg.norm(self._at(now_s) - self.measured_m))
-        if not self._engaged:
-            if self.enabled and distance_m > self.config.tracking_limit_m:
-                # By two periods only: a single wrong sample must not send the pusher on a way.
-                self._follow(now_s, self.config.speed_limit_mps * 2.0 / self.config.output_rate_hz)
-        elif self._silence_s > self.config.pusher_timeout_s and self._line.under_way(now_s):
+        if self._engaged and self._silence_s > self.config.pusher_timeout_s and self._line.under_way(now_s):
             self.latch_silence(now_s)
-        elif distance_m > self.config.tracking_limit_m:
+        elif self.enabled and distance_m > self.config.tracking_limit_m:
             text = (
                 f"the pusher is {distance_m * 1e3:.1f} mm from its reference, tracking_limit_m is"
                 f" {self.config.tracking_limit_m:g}; is the arm following, is something in its way?"
@@ -144,6 +140,7 @@ class PusherReference:
     def restart(self, now_s: float) -> None:
         """Begin anew at the measured position; only while nothing is commanded, because this may be a jump."""
         assert self.measured_m is not None, "callers check that there is a measurement"
+        self._arrive_at(now_s)  # forgets stamps of another time
         self._line.restart(now_s, self.measured_m)
         self._last_step_s, self._engaged, self._now_s = max(self._last_step_s, now_s), False, now_s
 

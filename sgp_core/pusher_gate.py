@@ -15,6 +15,7 @@ from sgp_core.types import Reason
 
 # No table is this large: millimetres taken for metres, or another thing under the pusher's name.
 FAR_M = 10.0
+FARTHEST_M = 0.1  # nor is it believed to have gone further unseen, however long that took
 NOISE_M = 0.01  # further than this from the last sample is a jump even where no time has passed
 PERSIST_SAMPLES = 3
 PERSIST_S = 0.05
@@ -33,6 +34,7 @@ class PusherGate:
     """Refuses pusher samples that cannot be true.
 
     A jump counts as wrong until it has lasted for three samples and 0.05 s: then it was the last place that was wrong.
+    So does the first place of all, and a sample from the past, until the clock is seen to have been set back.
 
     Args:
         config: `pusher_speed_limit_mps` is used; may be replaced between calls.
@@ -61,8 +63,9 @@ class PusherGate:
         if far_m > FAR_M:
             return _no(f"the pusher is {far_m:.0f} m away; are these millimetres (unit_m)?")
         if self._last is None or stamp_s < self._last[0] - BACKWARDS_S:
-            self.clear()
-            self._last = (stamp_s, position)
+            if not self._persists(stamp_s, position):
+                return _no("the pusher was not seen for long enough yet")
+            self._last, self._jumped = (stamp_s, position), []
             return None
         if stamp_s <= self._last[0]:
             return _no(f"a pusher sample came {(self._last[0] - stamp_s) * 1e3:.1f} ms after a newer one")
@@ -76,12 +79,14 @@ class PusherGate:
         )
 
     def _follows(self, last: tuple[float, ndarray], stamp_s: float, position: ndarray) -> bool:
-        reach_m = self.config.pusher_speed_limit_mps * (stamp_s - last[0]) + NOISE_M
+        reach_m = min(self.config.pusher_speed_limit_mps * (stamp_s - last[0]), FARTHEST_M) + NOISE_M
         return float(np.linalg.norm(position - last[1])) <= reach_m
 
     def _persists(self, stamp_s: float, position: ndarray) -> bool:
-        if self._jumped and stamp_s <= self._jumped[-1][0]:
+        if self._jumped and self._jumped[-1][0] - BACKWARDS_S <= stamp_s <= self._jumped[-1][0]:
             return False
+        if self._jumped and stamp_s < self._jumped[-1][0]:
+            self._jumped = []
         if self._jumped and not self._follows(self._jumped[-1], stamp_s, position):
             self._jumped = []
         self._jumped.append((stamp_s, position))

@@ -129,8 +129,10 @@ def check_step(
         wrong = check_place("the start of the step", start_m, limits, most_m)
     if wrong is not None:
         return wrong
-    short_m = float(np.linalg.norm(allowed.reached(start_m, end_m, into_m=most_m) - allowed.clamp(end_m)))
-    if short_m > ROUNDING_M:
+    # An end just inside is moved to the border, by whoever executes the step; a way through is not to be mended.
+    reached_m = allowed.reached(start_m, end_m, into_m=max(inside_m, 0.0) + ROUNDING_M)
+    short_m = float(np.linalg.norm(reached_m - allowed.clamp(end_m)))
+    if short_m > ROUNDING_M and float(allowed.kept_out_by(end_m)) <= 0.0:
         text = f"the step from {_point(start_m)} to {_point(end_m)} crosses keep_out_m {list(limits.keep_out_m)}"
         return Fault(reason=Reason.KEEP_OUT, text=text)
     return None

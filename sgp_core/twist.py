@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from sgp_core.arm import Arm
 from sgp_core.follower import limited
+from sgp_core.pusher import PAUSE_S
 
 # How long zeros are sent before silence: an arm that missed one must not go on with the velocity before it.
 ZEROS_S = 0.5
@@ -27,6 +28,10 @@ class TwistServo:
         self.velocity_mps: Float[ndarray, "3"] = np.zeros(3)
         self._resting_s = math.inf  # how long zeros have been sent; nothing before the first release
 
+    def halt(self) -> None:
+        """Forget the velocity: the arm has come to rest by itself, or has to at once."""
+        self.velocity_mps = np.zeros(3)
+
     def tick(self, arm: Arm, dt_s: float, *, ending: bool = False) -> Float[ndarray, "3"] | None:
         """The velocity for the next tick [m/s; table]; None to send nothing.
 
@@ -36,6 +41,10 @@ class TwistServo:
             ending: come to rest in any case.
         """
         command, measured_m, config = arm.command, arm.reference.measured_m, arm.reference.config
+        period_s = 1.0 / config.output_rate_hz
+        if dt_s > max(PAUSE_S, 3.0 * period_s):
+            self.halt()
+        dt_s = min(max(dt_s, 0.0), 2.0 * period_s)
         wish, resting = np.zeros(3), True
         if command is not None and measured_m is not None and not ending and not arm.at_rest:
             resting = False
@@ -46,5 +55,6 @@ class TwistServo:
             wish[2] = np.clip(wish[2], -config.approach_speed_mps, config.approach_speed_mps)
         change = limited(wish - self.velocity_mps, config.acceleration_limit_mps2 * dt_s)
         self.velocity_mps = self.velocity_mps + change
+        arm.travelled(float(np.linalg.norm(self.velocity_mps)) * dt_s)
         self._resting_s = self._resting_s + dt_s if resting and not self.velocity_mps.any() else 0.0
         return self.velocity_mps if self._resting_s <= ZEROS_S else None

@@ -74,7 +74,7 @@ class Region:
         """Where a straight way that wants to go to the end has to stop [m; table].
 
         The end is brought inside the workspace first; then the way stops in front of the first keep-out it would enter.
-        One that starts inside a keep-out may leave it.
+        One that starts inside a keep-out may leave it, but not get deeper first.
 
         Args:
             start_m: starts (..., 2).
@@ -107,7 +107,12 @@ class Region:
         hit = (enters < leaves) & (enters >= 0.0) & (enters <= 1.0) & (low < high).all(axis=-1)
         share = np.where(hit, enters, 1.0).min(axis=-1, keepdims=True)
         length = np.maximum(np.linalg.norm(end - start, axis=-1, keepdims=True), 1e-12)
-        return np.where(share < 1.0, np.maximum(share - _GAP_M / length, 0.0), 1.0)
+        share = np.where(share < 1.0, np.maximum(share - _GAP_M / length, 0.0), 1.0)
+        # The depth along a way rises once and falls once, so that its first micrometre tells whether it rises at all.
+        depth_m = self.kept_out_by(start)
+        nudged_m = self.kept_out_by(start + (end - start) * np.minimum(_GAP_M / length, 1.0))
+        deeper = (depth_m > into_m) & (nudged_m > depth_m + 1e-3 * _GAP_M)
+        return np.where(deeper[..., None], 0.0, share)
 
 
 @functools.lru_cache(maxsize=64)

@@ -118,14 +118,18 @@ class ArmOutput:
         elif arm.command is not None:
             self._send(time_s, arm.command.position_m, self._frame.pose_stamped, self._frame.pose)
 
-    def step(self, time_s: float, arm: Arm) -> None:
-        """Send the step that was just accepted, where steps are what the arm takes.
+    def step(self, time_s: float, arm: Arm, *, stop: bool = False) -> None:
+        """Send what is left of the step under way, where steps are what the arm takes: it is new, or its limits are.
 
         Args:
             time_s: ROS time.
             arm: after its own step.
+            stop: the step is one of zero.
         """
         if self._kind != "step":
+            return
+        if stop:
+            self._stop(time_s)
             return
         left_s, u = arm.displacement(time_s)
         # The arm has to stand one step duration after the stamp, when the reference does, however late the step came.
@@ -135,6 +139,17 @@ class ArmOutput:
     def _stop(self, time_s: float) -> None:
         self._publisher.publish(self._frame.step(time_s, np.zeros(2)))
         self._stopped = True
+
+    @property
+    def connected(self) -> bool:
+        """Whether anybody listens to the commands."""
+        return bool(self._publisher.get_subscription_count() > 0)
+
+    def end(self, time_s: float) -> None:
+        """The last command of all: a zero velocity, where velocities are what the arm takes."""
+        self._servo.halt()
+        if self._kind in ("twist", "twist_unstamped"):
+            self._send(time_s, np.zeros(3), self._frame.twist_stamped, self._frame.twist)
 
     @property
     def standing(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,6 +116,8 @@ def frames(
 ) -> None:
     """Where the mocap system and the arm's base stand: writes table_from_mocap and table_from_base."""
     check_free(out, force)
+    for option, value in (("--tool-height", tool_height), ("--yaw", yaw), ("--unit-m", unit_m)):
+        numbers(option, str(value), 1)
     if mocap_name and not mocap_topic:
         raise InputError("--mocap-name needs --mocap-topic")
     if bool(mocap_topic) != bool(arm_topic or arm_tf) or (arm_topic and arm_tf):
@@ -223,8 +226,8 @@ def numbers(option: str, text: str, count: int) -> Any:
         found = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(f"{option} {text} must be {count} numbers joined by commas") from error
-    if len(found) != count:
-        raise InputError(f"{option} {text} must be {count} numbers joined by commas")
+    if len(found) != count or not all(math.isfinite(number) for number in found):
+        raise InputError(f"{option} {text} must be {count} finite numbers joined by commas")
     return found
 
 

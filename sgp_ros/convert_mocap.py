@@ -80,6 +80,8 @@ def cloud_points(message: PointCloud2) -> Float[ndarray, "M 3"]:
     fields = {field.name: field for field in message.fields}
     if not all(name in fields and fields[name].datatype in _FLOATS for name in "xyz"):
         raise InputError(f"the point cloud has the fields {sorted(fields)}; it needs x, y and z as 32 or 64 bit floats")
+    if any(fields[name].offset + int(_FLOATS[fields[name].datatype][1:]) > message.point_step for name in "xyz"):
+        raise InputError(f"the point cloud has points of {message.point_step} bytes, too few for its fields x, y and z")
     used = message.width * message.point_step
     if used == 0 or message.height == 0:
         return np.empty((0, 3))

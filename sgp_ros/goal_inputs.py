@@ -13,7 +13,7 @@ from sgp_core.config import Config, setting
 from sgp_core.errors import InputError
 from sgp_core.goals import Pose, find_goal, save_goal
 from sgp_core.layout import MarkerLayout
-from sgp_core.safety import Fault
+from sgp_core.safety import Fault, check_goal
 from sgp_core.types import Goal, State
 from sgp_ros import convert
 from sgp_ros.running import LATCHED_QOS, RELIABLE_QOS, SgpNode
@@ -61,8 +61,12 @@ class GoalInputs:
         node.create_service(Trigger, "~/save_goal", self._on_save)
 
     def named(self, text: str) -> Goal:
-        """A goal by name or as x,y,yaw. Raises InputError."""
-        return find_goal(text, self._path).goal(self._layout)
+        """A goal by name or as x,y,yaw. Raises InputError, also for markers of another layout."""
+        goal = find_goal(text, self._path).goal(self._layout)
+        wrong = check_goal(goal, self._layout)
+        if wrong is not None:
+            raise InputError(f"{text}: {wrong}; it was saved with another layout: save it again")
+        return goal
 
     def take_named(self) -> None:
         """The parameter `goal` was set."""

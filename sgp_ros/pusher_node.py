@@ -73,7 +73,7 @@ class PusherNode(SgpNode):
         if refused is None:
             self._step_stamp_ns = convert.stamp_ns(message.header.stamp)
             self._counts["steps"] += 1
-            self._output.step(now_s, self._arm)
+            self._output.step(now_s, self._arm, stop=not (message.vector.x or message.vector.y))
         else:
             self._counts["refused_steps"] += 1
             self._refused = f"{refused.reason}: {refused.text}"
@@ -84,11 +84,14 @@ class PusherNode(SgpNode):
         now_s, steady_s = self.now_s(), self.steady_s()
         if now_s <= 0.0:
             return  # use_sim_time, and /clock has not spoken yet
+        self._arm.connected = self._output.connected
         if self.settings.changed():
             self._arm.reference.configure(self.settings.get(PusherConfig), now_s)
+            if self._arm.command is not None and self._arm.reference.ahead(now_s).left_s > 0.0:
+                self._output.step(now_s, self._arm)
         passed_s, self._ticked_s = steady_s - self._ticked_s, steady_s
         self._arm.tick(now_s, steady_s)
-        self._output.tick(now_s, min(passed_s, 2.0 * self._period_s), self._arm)
+        self._output.tick(now_s, passed_s, self._arm)
         if steady_s >= self._report_at_s or self._condition() != self._reported:
             self._publish_state()
 
@@ -159,6 +162,8 @@ class PusherNode(SgpNode):
             if self._arm.standing and self._output.standing:
                 rested_s += self._period_s
             time.sleep(self._period_s)
+        if self._arm.command is not None:
+            self._output.end(self.now_s())
         self._publish_state()
         return True
 

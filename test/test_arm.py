@@ -314,3 +314,65 @@ def test_whatever_happens_the_command_is_within_caps_and_region(
         region = region_of(POLYGON)
         assert region.outside_by(path[:, :2]).max() <= 1e-8
         assert region.kept_out_by(path[:, :2]).max() <= 1e-8
+
+
+def test_an_arm_dragged_away_while_it_stands_is_a_fault() -> None:
+    rig = down()
+    rig.following = False
+    for _ in range(100):
+        rig.tool_m = rig.tool_m + np.array([0.002, 0.0, 0.0])
+        rig.tick()
+    assert rig.arm.condition().reason == Reason.TRACKING_ERROR
+    assert_within_caps(np.array(rig.path))
+
+
+@pytest.mark.parametrize("faulted", [False, True])
+def test_an_arm_moved_by_somebody_is_let_go_and_starts_anew_where_it_is(faulted: bool) -> None:
+    rig = down()
+    if faulted:
+        rig.step(math.nan, 0.0)
+    else:
+        rig.enable(False)
+    rig.run(3.0)
+    rig.following = False
+    rig.tool_m = np.array([0.75, 0.20, 0.10])
+    rig.run(2.0)
+    assert rig.arm.command is None
+    rig.following = True
+    if faulted:
+        assert rig.arm.clear_fault(rig.now_s) is None
+        rig.tick()
+        assert rig.arm.condition().reason == Reason.PUSHER_DISABLED
+    assert rig.enable() is None
+    rig.tick()
+    np.testing.assert_allclose(rig.path[-1], [0.75, 0.20, 0.10], atol=1e-3)
+
+
+def test_cleared_outside_the_workspace_it_is_not_released() -> None:
+    rig = down()
+    rig.step(math.nan, 0.0)
+    rig.following = False
+    rig.tool_m = np.array([0.45, -0.37, 0.02])
+    rig.measure()
+    assert rig.arm.clear_fault(rig.now_s) is None
+    rig.tick()
+    assert rig.arm.command is None
+    assert "not released" in rig.arm.condition().text
+
+
+def test_nobody_listens_nobody_is_released() -> None:
+    rig = Rig()
+    rig.arm.connected = False
+    assert reason(rig.enable()) == Reason.NO_PUSHER
+    rig.arm.connected = True
+    assert rig.enable() is None
+
+
+def test_after_the_clock_was_set_back_steps_are_taken_again() -> None:
+    rig = Rig(enabled=False)
+    rig.run(0.1)
+    rig.now_s = 3.0
+    rig.run(0.1)
+    assert rig.enable() is None
+    rig.run_until(Reason.RUNNING)
+    assert rig.step(0.02, 0.0) is None

@@ -9,6 +9,7 @@ import pytest
 from arm_rig import ACCELERATION, CONFIG, DT_S, SPEED, TOOL, Rig
 
 from sgp_core.config import PusherConfig
+from sgp_core.frames import Transform
 from sgp_core.twist import ZEROS_S, TwistServo
 from sgp_core.types import Reason
 
@@ -79,6 +80,8 @@ class TestTwist:
         rig.tool_m = np.array([0.60, 0.10, 0.08])
         rig.measure()
         rig.arm.clear_fault(rig.now_s)
+        assert np.isnan(self.drive(rig, servo, 0.1)).all()
+        assert rig.enable() is None
         again = self.drive(rig, servo, 3.0)
         self.caps(again[~np.isnan(again[:, 0])])
         np.testing.assert_allclose(rig.tool_m, [0.60, 0.10, CONFIG.tool_height_m], atol=1e-3)
@@ -91,6 +94,56 @@ class TestTwist:
         assert rig.arm.reference.fault is None  # standing: silence is waited for
         assert np.isnan(out[-1]).all()
         assert not out[round((CONFIG.pusher_timeout_s + 0.3) / DT_S) - 1].any()
+
+    @pytest.mark.parametrize("yaw_rad", [2.0, math.pi])
+    def test_a_base_turned_the_wrong_way_does_not_run_away(self, yaw_rad: float) -> None:
+        """The arm moves otherwise than told, as with a wrong table_from_base; no step is sent."""
+        rig, servo, _ = self.started()
+        rig.following = False
+        turn = Transform.from_numbers((0.0, 0.0, 0.0, 0.0, 0.0, yaw_rad)).rotation
+        random, start = np.random.default_rng(0), rig.tool_m.copy()
+        for _ in range(6000):
+            rig.arm.measure(rig.tool_m + random.normal(0.0, 3e-4, 3), TOOL, rig.now_s)
+            rig.measuring = False
+            rig.tick()
+            velocity = servo.tick(rig.arm, DT_S)
+            rig.tool_m = rig.tool_m + (0.0 if velocity is None else turn @ velocity * DT_S)
+        assert np.linalg.norm(rig.tool_m - start) < 2.0 * CONFIG.tracking_limit_m
+
+    def test_a_frozen_measurement_stops_the_arm(self) -> None:
+        rig, servo, _ = self.started()
+        rig.step(0.05, 0.0)
+        self.drive(rig, servo, 0.5)
+        frozen, begin = rig.tool_m.copy(), rig.tool_m.copy()
+        rig.following = rig.measuring = False
+        for _ in range(1000):
+            rig.arm.measure(frozen, TOOL, rig.now_s)
+            rig.tick()
+            velocity = servo.tick(rig.arm, DT_S)
+            rig.tool_m = rig.tool_m + (0.0 if velocity is None else velocity * DT_S)
+        assert rig.arm.condition().reason in (Reason.FROZEN_STATE, Reason.TRACKING_ERROR)
+        assert np.linalg.norm(rig.tool_m - begin) < 2.0 * CONFIG.tracking_limit_m
+
+    def test_after_a_pause_velocities_start_from_rest(self) -> None:
+        rig, servo, _ = self.started()
+        rig.step(0.05, 0.0)
+        self.drive(rig, servo, 0.5)
+        rig.now_s += 1.0
+        rig.tick()
+        velocity = servo.tick(rig.arm, 1.0)
+        assert velocity is not None
+        assert np.linalg.norm(velocity) <= ACCELERATION * 2.0 * DT_S + 1e-9
+
+    def test_seen_again_elsewhere_it_does_not_go_down_by_itself(self) -> None:
+        rig, servo, _ = self.started()
+        rig.measuring = False
+        assert np.isnan(self.drive(rig, servo, 2.0)[-1]).all()
+        rig.arm.let_go()
+        rig.tool_m = rig.tool_m + np.array([0.2, 0.0, 0.25])
+        rig.measuring = True
+        self.drive(rig, servo, 1.0)
+        assert rig.arm.command is None
+        assert rig.arm.condition().reason == Reason.PUSHER_DISABLED
 
 
 class TestDisplacement:

@@ -98,7 +98,7 @@ class TestFramesFromFiles:
             (("--arm-topic", "/a", "--arm-tf", "b,c"), "live capture needs"),
             (("--mocap-topic", "/a", "--arm-tf", "b"), "--arm-tf b must be two frames"),
             (("--mocap-name", "p"), "--mocap-name needs --mocap-topic"),
-            (("--origin", "1"), "--origin 1 must be 2 numbers"),
+            (("--origin", "1"), "--origin 1 must be 2 finite numbers"),
             (("--marker-offset", "1,2,c"), "--marker-offset 1,2,c must be 3 numbers"),
         ],
     )
@@ -136,7 +136,7 @@ class TestLayoutFromFiles:
         ("arguments", "words"),
         [
             ((), "the size of box and pusher is needed"),
-            (("--box-size", "1,2", "--pusher-radius", "0.1"), "--box-size 1,2 must be 3 numbers"),
+            (("--box-size", "1,2", "--pusher-radius", "0.1"), "--box-size 1,2 must be 3 finite numbers"),
             (SIZES, "recording markers.csv cannot be read"),
             ((*SIZES, "--table", "no.yaml"), "parameter file no.yaml cannot be read"),
             ((*SIZES, "--like", "no.yaml"), "layout file no.yaml cannot be read"),

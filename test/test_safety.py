@@ -88,6 +88,8 @@ KEPT_OUT = LIMITS.replaced(keep_out_m=(0.60, 0.62, -0.10, 0.10, 0.80, 0.90, -0.1
         ((0.05, 0.0), (0.58, 0.0), Reason.KEEP_OUT),  # ends behind it
         ((0.05, 0.0), (0.58, 0.11), None),  # passes beside it
         ((0.04, 0.03), (0.585, 0.085), Reason.KEEP_OUT),  # cuts its corner
+        ((0.05, 0.0), (0.603, 0.0), Reason.KEEP_OUT),  # starts just inside and ends behind it
+        ((-0.05, 0.0), (0.603, 0.0), None),  # starts just inside and leaves
         ((0.03, 0.0), (0.88, 0.0), Reason.KEEP_OUT),  # measured deep inside: a person has to move it
         ((0.03, 0.0), (0.617, 0.0), None),  # measured just inside: the way out
     ],

@@ -40,6 +40,14 @@ def test_a_way_stops_in_front_of_a_keep_out_and_passes_beside_it() -> None:
     np.testing.assert_allclose(region.reached(np.array([0.65, 0.0]), np.array([0.9, 0.0])), [0.9, 0.0])  # out of it
 
 
+def test_a_way_out_of_a_keep_out_does_not_lead_through_it() -> None:
+    """Measured 3 mm inside, as a pusher at its border is now and then."""
+    region, inside = Region(RECTANGLE, (0.60, 0.62, -0.1, 0.1)), np.array([0.603, 0.0])
+    np.testing.assert_allclose(region.reached(inside, np.array([0.55, 0.01])), [0.55, 0.01])
+    np.testing.assert_allclose(region.reached(inside, np.array([0.653, 0.0])), inside)
+    np.testing.assert_allclose(region.reached(inside, np.array([0.603, 0.05])), [0.603, 0.05])  # no deeper
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     corners=st.sampled_from([RECTANGLE, TRIANGLE, (0.0, 0.0, 0.9, 0.1, 1.0, 0.15, 0.3, 0.6)]),
