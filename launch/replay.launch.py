@@ -1,11 +1,10 @@
-r"""Plans again from a recorded bag: mocap_node and mpc_node on the bag's clock, in dry run and without a pusher.
+"""Plans again from a recorded bag: mocap_node and mpc_node on the bag's clock, in dry run and without a pusher.
 
     ros2 launch sgp_ros replay.launch.py bundle:=/path/to/another/bundle
-    ros2 bag play out/demo/bag --clock 100 \
-        --exclude-regex '.*/(state|pusher_pose|step|plan|plan_markers|status|diagnostics|arm_target|rosout)'
 
-The bag brings markers, pusher and goal; what the two nodes publish themselves must be left out of the playback. For a
-bag from a real rig, give mocap, arm, table and layout as they were when it was recorded.
+It prints the `ros2 bag play` command that goes with it, with the topics that were measured and no others: a bag of a
+rig holds commands to the arm as well, and played on the rig's network they would move it. For a bag from a real rig,
+give mocap, arm, table and layout as they were when it was recorded.
 """
 
 from launch import LaunchDescription

@@ -12,7 +12,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from sgp_core.share import share_path
-from sgp_ros.rig_files import ARGUMENTS, described, node_parameters
+from sgp_ros.rig_files import ARGUMENTS, described, node_parameters, replayed_topics
 
 
 def description(
@@ -40,7 +40,8 @@ def description(
 
     def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         given = {name: LaunchConfiguration(name).perform(context) for name in arguments}
-        return [*_remarks(given), *_nodes(base, nodes, given, replay), _rviz(given["namespace"], replay)]
+        remarks = _how_to_play(base, given) if replay else _remarks(given)
+        return [*remarks, *_nodes(base, nodes, given, replay), _rviz(given["namespace"], replay)]
 
     return LaunchDescription([*declared, OpaqueFunction(function=start)])
 
@@ -78,6 +79,12 @@ def _rviz(namespace: str, replay: bool) -> LaunchDescriptionEntity:
         parameters=[{"use_sim_time": replay}],
         condition=IfCondition(LaunchConfiguration("rviz")),
     )
+
+
+def _how_to_play(base: str, given: Mapping[str, str]) -> list[LaunchDescriptionEntity]:
+    """A bag holds commands to the arm as well; only what is measured may be said again."""
+    topics = " ".join(replayed_topics(base, given))
+    return [LogInfo(msg=f"play the bag with: ros2 bag play BAG --clock 100 --topics {topics}")]
 
 
 def _remarks(given: Mapping[str, str]) -> list[LaunchDescriptionEntity]:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sgp_core.errors import InputError
+from sgp_core.parameter_files import node_parameters as settings_of
 from sgp_core.share import share_path
+from sgp_ros.mocap_settings import PER_MARKER, MocapNodeConfig, load_layout
 
 NODES = ("mocap_node", "mpc_node", "pusher_node", "rig_sim_node")
 Parameters = list[Path | Mapping[str, object]]
@@ -92,6 +94,30 @@ def node_parameters(base: str, given: Mapping[str, str]) -> dict[str, Parameters
         if values:
             parameters[node].append(values)
     return parameters
+
+
+def replayed_topics(base: str, given: Mapping[str, str]) -> list[str]:
+    """The topics of a bag that `ros2 bag play` may publish again: what mocap_node takes, and goals. Nothing else.
+
+    Everything else in a bag was said by this package's own nodes, or to an arm, which would move.
+
+    Args:
+        base, given: see `node_parameters`.
+
+    Raises:
+        InputError: as `node_parameters`, or a file sets what mocap_node does not take.
+    """
+    values: dict[str, object] = {}
+    for part in node_parameters(base, given)["mocap_node"]:
+        values |= settings_of([part], "mocap_node") if isinstance(part, Path) else part
+    known = MocapNodeConfig().to_dict()
+    config = MocapNodeConfig().replaced(**{name: value for name, value in values.items() if name in known})
+    markers = [config.marker_topic]
+    if config.input in PER_MARKER:
+        markers = config.marker_topics(load_layout(config.layout_file))
+    pusher = ["/tf", "/tf_static"] if config.pusher_input == "tf" else [config.pusher_topic]
+    topics = dict.fromkeys([*markers, *pusher, "goal_pose", "goal_markers"])
+    return [topic if topic.startswith("/") else f"/{given['namespace']}/{topic}" for topic in topics]
 
 
 def _single(given: Mapping[str, str]) -> dict[str, dict[str, str]]:

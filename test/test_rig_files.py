@@ -9,7 +9,16 @@ import pytest
 from sgp_core.errors import InputError
 from sgp_core.parameter_files import node_parameters as read
 from sgp_core.share import share_path
-from sgp_ros.rig_files import ARGUMENTS, NODES, Parameters, described, node_parameters, preset, presets
+from sgp_ros.rig_files import (
+    ARGUMENTS,
+    NODES,
+    Parameters,
+    described,
+    node_parameters,
+    preset,
+    presets,
+    replayed_topics,
+)
 
 
 def files(parameters: Parameters) -> list[Path]:
@@ -91,3 +100,21 @@ def test_relative_paths_count_from_where_the_user_stands(tmp_path: Path, monkeyp
     (tmp_path / "mine.yaml").touch()
     monkeypatch.chdir(tmp_path)
     assert preset("mocap", "mine.yaml") == tmp_path / "mine.yaml"
+
+
+@pytest.mark.parametrize("arm", presets("arm"))
+@pytest.mark.parametrize("mocap", presets("mocap"))
+def test_a_bag_is_played_without_commands_to_the_arm(mocap: str, arm: str) -> None:
+    topics = replayed_topics("sim.yaml", {"namespace": "sgp", "mocap": mocap, "arm": arm})
+    command = read([preset("arm", arm)], "pusher_node")["arm_topic"]
+    assert command not in topics
+    assert {"/sgp/goal_pose", "/sgp/goal_markers"} < set(topics)
+    assert all(topic.startswith("/") for topic in topics)
+
+
+def test_replayed_topics_are_those_of_the_driver() -> None:
+    given = {"namespace": "left", "pusher": "/tool"}
+    markers = [f"/left/vrpn_mocap/marker{k}/pose" for k in range(1, 6)]
+    assert replayed_topics("sim.yaml", given) == [*markers, "/tool", "/left/goal_pose", "/left/goal_markers"]
+    given = {"namespace": "sgp", "mocap": "vrpn_mocap_body", "arm": "servo"}
+    assert replayed_topics("rig.yaml", given)[:3] == ["/vrpn_mocap/box/pose", "/tf", "/tf_static"]
