@@ -185,8 +185,9 @@ def _load_script(file: Path) -> torch.jit.ScriptModule:
             module = torch.jit.load(str(file), map_location="cpu")
     except (RuntimeError, ValueError) as error:
         raise BundleError(f"{file} is not a TorchScript file this torch can read ({error}); {MAKE_AGAIN}") from error
-    # Frozen weights are constants: no gradient of a weight is ever computed.
-    return torch.jit.freeze(module.eval())
+    for weight in module.parameters():
+        weight.requires_grad_(False)  # nothing in planning asks for the gradient of a weight
+    return module.eval()
 
 
 def _load_reference(file: Path, layout: MarkerLayout) -> tuple[ndarray, ndarray]:

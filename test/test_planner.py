@@ -103,19 +103,31 @@ def test_never_worse_than_the_warm_start_and_always_in_bounds(warm, x, y, beta, 
         assert plan.objective < plan.warm_start_objective
 
 
-def test_surrogate_has_the_gradient_of_the_objective():
-    planner = Planner(BUNDLE, PlannerConfig(beta=0.7))
+def task_cost(x0: torch.Tensor, u: torch.Tensor, target: torch.Tensor, config: PlannerConfig) -> tuple:
+    """The definition, on autograd's tape; and the states."""
+    x, cost = [x0.expand(len(u), -1)], config.action_weight * (u**2).sum((-2, -1))
+    for t in range(config.horizon):
+        x.append(BUNDLE.dynamics(x[-1], u[:, t]))
+        weight = config.running_weight if t < config.horizon - 1 else 1.0
+        cost = cost + weight * ((x[-1][:, :-2] - target) ** 2).sum(-1)
+    return cost / BUNDLE.normalizer.x_scale**2, torch.stack(x, dim=1)
+
+
+def test_gradient_is_that_of_the_objective():
+    config = PlannerConfig(beta=0.7)
+    planner = Planner(BUNDLE, config)
     u = torch.full((2, 4, 2), 0.01)
     u[1] = -0.02
-    u.requires_grad_()
     x0, target = torch.from_numpy(START.x).float(), torch.from_numpy(goal_at(0.7, 0.1).markers_m).float().reshape(-1)
     for level, sigma in enumerate(SIGMAS):
         rollout = planner.rollout(x0, u, target)
-        (found,) = torch.autograd.grad(planner.surrogate(rollout, u, level).sum(), u, retain_graph=True)
-        z = BUNDLE.normalizer.normalize(rollout.x[:, :-1], u)
-        true = rollout.task_cost + 0.7 * squared_distance(z, BUNDLE.reference, sigma).sum(-1)
-        (expected,) = torch.autograd.grad(true.sum(), u)
-        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+        free = u.clone().requires_grad_()
+        task, x = task_cost(x0, free, target, config)
+        torch.testing.assert_close(rollout.task_cost, task.detach())
+        z = BUNDLE.normalizer.normalize(x[:, :-1], free)
+        true = task + 0.7 * squared_distance(z, BUNDLE.reference, sigma).sum(-1)
+        (expected,) = torch.autograd.grad(true.sum(), free)
+        torch.testing.assert_close(planner.gradient(rollout, level), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_anneals_from_high_to_low_with_equal_shares():
@@ -133,13 +145,12 @@ def test_named_levels_are_used_alone():
 def test_steps_are_those_of_adam():
     config = PlannerConfig(beta=0.0, iterations=30, learning_rate=0.003, sigmas=(0.01,))
     goal = goal_at(0.52, 0.01)
-    planner = Planner(BUNDLE, config)
     x0, target = torch.from_numpy(START.x).float(), torch.from_numpy(goal.markers_m).float().reshape(-1)
     fraction = torch.zeros(1, config.horizon, 2, requires_grad=True)
     adam = torch.optim.Adam([fraction], lr=config.learning_rate)
     for _ in range(config.iterations):
         adam.zero_grad()
-        planner.rollout(x0, fraction * config.step_limit_m, target).task_cost.sum().backward()
+        task_cost(x0, fraction * config.step_limit_m, target, config)[0].sum().backward()
         adam.step()
     found = solve(config, goal).u  # J falls at every iteration here, so the last iterate is the best
     np.testing.assert_allclose(found, fraction.detach().numpy()[0] * config.step_limit_m, atol=1e-7)

@@ -1,0 +1,71 @@
+"""The models as plain matrices give what their TorchScript gives, and their reverse mode is autograd's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from analytic import linear_bundle
+
+from sgp_core.adjoint import MlpDynamics, MlpScore, ScriptDynamics, ScriptScore, models_of
+from sgp_core.bundle import ModelBundle, load_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_path: Path) -> ModelBundle:
+    return load_bundle(bundle_path)
+
+
+def points(bundle: ModelBundle, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.from_numpy(bundle.reference_x[:count]).float()
+    u = torch.from_numpy(bundle.reference_u[:count]).float()
+    return x + 0.01 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)), u
+
+
+def test_the_default_bundle_is_taken_as_matrices(bundle: ModelBundle) -> None:
+    dynamics, score = models_of(bundle)
+    assert isinstance(dynamics, MlpDynamics)
+    assert isinstance(score, MlpScore)
+
+
+def test_dynamics_and_their_reverse_mode(bundle: ModelBundle) -> None:
+    x, u = points(bundle, 200)
+    gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    found, expected = (kind(bundle.dynamics) for kind in (MlpDynamics, ScriptDynamics))
+    (x_found, tape_found), (x_expected, tape_expected) = found.step(x, u), expected.step(x, u)
+    torch.testing.assert_close(x_found, x_expected, atol=1e-6, rtol=0.0)
+    for one, other in zip(
+        found.pull_back(tape_found, gradient), expected.pull_back(tape_expected, gradient), strict=True
+    ):
+        # A ReLU at the edge may fall to either side.
+        off = (one - other).abs().amax(-1) > 1e-3 * other.abs().max()
+        assert off.float().mean() <= 0.01
+
+
+def test_score_at_every_level(bundle: ModelBundle) -> None:
+    x, u = points(bundle, 200)
+    found, expected = MlpScore(bundle.score), ScriptScore(bundle.score)
+    for level in range(len(bundle.sigmas)):
+        wanted = expected(x, u, level)
+        torch.testing.assert_close(found(x, u, level), wanted, atol=1e-4 * float(wanted.abs().max()), rtol=0.0)
+
+
+def test_other_models_are_differentiated_by_autograd() -> None:
+    bundle = linear_bundle()
+    dynamics, score = models_of(bundle)
+    assert isinstance(dynamics, ScriptDynamics)
+    assert isinstance(score, ScriptScore)
+    x, u = points(bundle, 3)
+    x_next, tape = dynamics.step(x, u)
+    by_x, by_u = dynamics.pull_back(tape, torch.ones_like(x))
+    torch.testing.assert_close(x_next, x + u.repeat(1, x.shape[1] // 2))
+    torch.testing.assert_close(by_x, torch.ones_like(x))
+    torch.testing.assert_close(by_u, torch.full_like(u, x.shape[1] // 2))
+
+
+def test_matrices_that_do_not_fit_the_file_are_not_used(bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another architecture may have the same names inside."""
+    honest = MlpDynamics.step
+    monkeypatch.setattr(MlpDynamics, "step", lambda self, x, u: (honest(self, x, u)[0] + 1e-3, None))
+    assert isinstance(models_of(bundle)[0], ScriptDynamics)
