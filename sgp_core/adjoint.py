@@ -4,49 +4,30 @@ Autograd would build and walk a graph of some hundred small operations in each i
 the arithmetic does. The networks of `sgp_core.networks` are therefore taken out of their TorchScript files as plain
 matrices, with all scaling folded into the first and last of them, and tried against the file before they are used. Any
 other TorchScript model serves as well, through autograd.
+
+Dynamics have `step`, x (B, nx) and u (B, 2) [m; table] to x_next and a tape, and `pull_back`, from a tape and the
+gradient by x_next to the gradients by x and u. A score takes x, u and the index of a noise level to the gradient of
+log p_sigma by (x, u) (B, nx + 2) [1/m]. TorchScript compiles this module as it stands, hence its plain annotations.
 """
 
-from __future__ import annotations
-
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from sgp_core.bundle import ModelBundle
 
-threshold_backward = torch.ops.aten.threshold_backward.default
 # Of the largest output: what single precision makes of another order of the same sums.
 TOLERANCE = 1e-4
 TRIED = 64  # reference tuples
 
 
-class Dynamics(Protocol):
-    """x_next = f(x, u) [m; table], and its reverse mode."""
-
-    def step(self, x: Float[Tensor, "B nx"], u: Float[Tensor, "B 2"]) -> tuple[Float[Tensor, "B nx"], Any]:
-        """The next state, and what `pull_back` needs of this one."""
-
-    def pull_back(
-        self, tape: Any, gradient: Float[Tensor, "B nx"]
-    ) -> tuple[Float[Tensor, "B nx"], Float[Tensor, "B 2"]]:
-        """From the gradient by x_next to the gradients by x and u."""
-
-
-class Score(Protocol):
-    """Gradient of log p_sigma by (x, u) [1/m] at one noise level."""
-
-    def __call__(self, x: Float[Tensor, "B nx"], u: Float[Tensor, "B 2"], level: int) -> Float[Tensor, "B nz"]:
-        """At B points."""
-
-
-def models_of(bundle: ModelBundle) -> tuple[Dynamics, Score]:
+def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
     """Both models, as plain matrices where they are the networks of this package, else as they are."""
     x = torch.from_numpy(bundle.reference_x[:TRIED]).float()
     u = torch.from_numpy(bundle.reference_u[:TRIED]).float()
-    dynamics: Dynamics = ScriptDynamics(bundle.dynamics)
-    score: Score = ScriptScore(bundle.score)
+    dynamics: Any = ScriptDynamics(bundle.dynamics)
+    score: Any = ScriptScore(bundle.score)
     try:
         plain_dynamics, plain_score = MlpDynamics(bundle.dynamics), MlpScore(bundle.score)
         if _alike(plain_dynamics.step(x, u)[0] - x, dynamics.step(x, u)[0] - x):
@@ -62,41 +43,41 @@ def _alike(found: Tensor, wanted: Tensor) -> bool:
     return found.shape == wanted.shape and bool((found - wanted).abs().max() <= TOLERANCE * wanted.abs().max())
 
 
-class ScriptDynamics:
+class ScriptDynamics(nn.Module):
     """Any model, differentiated by autograd."""
 
     def __init__(self, module: Any) -> None:
+        super().__init__()
         self._module = _frozen(module)
 
-    def step(self, x: Float[Tensor, "B nx"], u: Float[Tensor, "B 2"]) -> tuple[Float[Tensor, "B nx"], Any]:
-        """See `Dynamics.step`."""
+    def step(self, x: Tensor, u: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The next state, and what `pull_back` needs of this one."""
         with torch.enable_grad():
             x, u = x.detach().requires_grad_(), u.detach().requires_grad_()
             x_next = self._module(x, u)
-        return x_next.detach(), (x, u, x_next)
+        return x_next.detach(), [x, u, x_next]
 
-    def pull_back(
-        self, tape: Any, gradient: Float[Tensor, "B nx"]
-    ) -> tuple[Float[Tensor, "B nx"], Float[Tensor, "B 2"]]:
-        """See `Dynamics.pull_back`."""
+    def pull_back(self, tape: list[Tensor], gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients by x and u."""
         x, u, x_next = tape
         by_x, by_u = torch.autograd.grad(x_next, (x, u), gradient, materialize_grads=True)
         return by_x, by_u
 
 
-class ScriptScore:
+class ScriptScore(nn.Module):
     """Any model."""
 
     def __init__(self, module: Any) -> None:
+        super().__init__()
         self._module = _frozen(module)
 
-    def __call__(self, x: Float[Tensor, "B nx"], u: Float[Tensor, "B 2"], level: int) -> Float[Tensor, "B nz"]:
-        """See `Score`."""
+    def forward(self, x: Tensor, u: Tensor, level: int) -> Tensor:
+        """At B points."""
         found: Tensor = self._module(x, u, torch.full((len(x),), level))
         return found
 
 
-class MlpDynamics:
+class MlpDynamics(nn.Module):
     """`networks.DynamicsInMetres` as matrices: z = (x, u) -> ReLU layers -> M(z), markers move by M(z) u.
 
     Args:
@@ -106,7 +87,12 @@ class MlpDynamics:
         AttributeError, KeyError, RuntimeError: it is something else.
     """
 
+    weights: list[Tensor]
+    transposed: list[Tensor]
+    biases: list[Tensor]
+
     def __init__(self, module: Any) -> None:
+        super().__init__()
         x_scale, u_scale = float(module.x_scale), float(module.u_scale)
         weights, biases = _layers(module.state_dict(), "net.net.{}", step=2)
         seen = weights[0].shape[1] - 2  # 2N
@@ -116,36 +102,40 @@ class MlpDynamics:
         by_pusher = -by_markers.view(len(first), -1, 2).sum(1)
         first = torch.cat([by_markers, by_pusher, first[:, seen:] / u_scale], dim=1)
         scaled = x_scale / u_scale
-        self._weights = [w.float().contiguous() for w in (first, *weights[1:-1], last * scaled)]
-        self._biases = [*biases[:-1], (biases[-1].double() * scaled).float()]
+        self.weights = [w.float().contiguous() for w in (first, *weights[1:-1], last * scaled)]
+        self.biases = [*biases[:-1], (biases[-1].double() * scaled).float()]
         # addmm takes the transpose without a copy; the sweep back takes the matrix itself.
-        self._transposed = [w.t() for w in self._weights]
+        self.transposed = [w.t() for w in self.weights]
+        self.depth = len(self.weights) - 1
 
-    def step(self, x: Float[Tensor, "B nx"], u: Float[Tensor, "B 2"]) -> tuple[Float[Tensor, "B nx"], Any]:
-        """See `Dynamics.step`."""
-        h, hidden = torch.cat([x, u], dim=1), []
-        for weight, bias in zip(self._transposed[:-1], self._biases[:-1], strict=True):
-            h = torch.addmm(bias, h, weight).relu_()
-            hidden.append(h)
-        matrix = torch.addmm(self._biases[-1], h, self._transposed[-1]).view(len(x), -1, 2)
-        moved = torch.bmm(matrix, u[:, :, None])[:, :, 0]
-        return x + torch.cat([moved, u], dim=1), (u, hidden, matrix)
+    @torch.jit.export
+    def step(self, x: Tensor, u: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The next state, and what `pull_back` needs of this one."""
+        h = torch.cat([x, u], dim=1)
+        tape = [u]
+        for k in range(self.depth):
+            h = torch.addmm(self.biases[k], h, self.transposed[k]).relu_()
+            tape.append(h)
+        matrix = torch.addmm(self.biases[self.depth], h, self.transposed[self.depth]).view(x.shape[0], -1, 2)
+        tape.append(matrix)
+        moved = torch.bmm(matrix, u.unsqueeze(2)).squeeze(2)
+        return x + torch.cat([moved, u], dim=1), tape
 
-    def pull_back(
-        self, tape: Any, gradient: Float[Tensor, "B nx"]
-    ) -> tuple[Float[Tensor, "B nx"], Float[Tensor, "B 2"]]:
-        """See `Dynamics.pull_back`."""
-        u, hidden, matrix = tape
+    @torch.jit.export
+    def pull_back(self, tape: list[Tensor], gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients by x and u."""
+        u, matrix = tape[0], tape[-1]
         by_moved = gradient[:, :-2]
-        g = (by_moved[:, :, None] * u[:, None]).flatten(1)
-        for weight, h in zip(self._weights[:0:-1], reversed(hidden), strict=True):
-            g = threshold_backward(torch.mm(g, weight), h, 0.0)  # zero where the ReLU was
-        g = torch.mm(g, self._weights[0])
-        by_u = torch.bmm(by_moved[:, None], matrix)[:, 0] + gradient[:, -2:] + g[:, -2:]
+        g = (by_moved.unsqueeze(2) * u.unsqueeze(1)).flatten(1)
+        for k in range(self.depth, 0, -1):
+            # Zero where the ReLU was.
+            g = torch.ops.aten.threshold_backward(torch.mm(g, self.weights[k]), tape[k], 0.0)
+        g = torch.mm(g, self.weights[0])
+        by_u = torch.bmm(by_moved.unsqueeze(1), matrix).squeeze(1) + gradient[:, -2:] + g[:, -2:]
         return gradient + g[:, :-2], by_u
 
 
-class MlpScore:
+class MlpScore(nn.Module):
     """`networks.ScoreInMetres` as matrices; each noise level multiplies the hidden layers by its token.
 
     Args:
@@ -155,24 +145,29 @@ class MlpScore:
         AttributeError, KeyError, RuntimeError: it is something else.
     """
 
+    transposed: list[Tensor]
+    biases: list[Tensor]
+    tokens: list[Tensor]
+    sigmas: list[float]
+
     def __init__(self, module: Any) -> None:
+        super().__init__()
         state = module.state_dict()
         centre, scale = state["centre"].double(), state["scale"].double()
         weights, biases = _layers(state, "net.linears.{}")
         first = weights[0].double() / scale
-        self._transposed = [first.float().t(), *(w.t() for w in weights[1:])]
-        self._biases = [(biases[0].double() - first @ centre).float(), *biases[1:]]
-        self._tokens = [state[f"net.tokens.{k}.weight"] for k in range(len(weights))]
         head, bias = state["net.head.weight"].double() / scale[:, None], state["net.head.bias"].double() / scale
-        self._head, self._head_bias = head.float().t(), bias.float()
-        self._sigmas = state["sigmas"].tolist()
+        self.transposed = [first.float().t(), *(w.t() for w in weights[1:]), head.float().t()]
+        self.biases = [(biases[0].double() - first @ centre).float(), *biases[1:], bias.float()]
+        self.tokens = [state[f"net.tokens.{k}.weight"] for k in range(len(weights))]
+        self.sigmas = state["sigmas"].tolist()
 
-    def __call__(self, x: Float[Tensor, "B nx"], u: Float[Tensor, "B 2"], level: int) -> Float[Tensor, "B nz"]:
-        """See `Score`."""
+    def forward(self, x: Tensor, u: Tensor, level: int) -> Tensor:
+        """At B points."""
         h = torch.cat([x, u], dim=1)
-        for weight, bias, token in zip(self._transposed, self._biases, self._tokens, strict=True):
-            h = torch.addmm(bias, h, weight).relu_().mul_(token[level])
-        return torch.addmm(self._head_bias, h, self._head).div_(self._sigmas[level])
+        for k in range(len(self.tokens)):
+            h = torch.addmm(self.biases[k], h, self.transposed[k]).relu_().mul_(self.tokens[k][level])
+        return torch.addmm(self.biases[-1], h, self.transposed[-1]).div_(self.sigmas[level])
 
 
 def _layers(state: dict[str, Tensor], name: str, step: int = 1) -> tuple[list[Tensor], list[Tensor]]:

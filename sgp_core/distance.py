@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-
-NEGLIGIBLE = -80.0  # exponent
+from torch import Tensor, nn
 
 
 def squared_distance(z: Tensor, data: Tensor, sigma: float) -> Tensor:
@@ -22,7 +20,7 @@ def squared_distance(z: Tensor, data: Tensor, sigma: float) -> Tensor:
     return -(sigma**2) * torch.logsumexp(-_squared(z, data) / (2.0 * sigma**2), dim=-1)
 
 
-class SmoothedDistance:
+class SmoothedDistance(nn.Module):
     """`squared_distance` to the same data at the same sigma, over and over: what depends on neither z is computed once.
 
     Args:
@@ -31,16 +29,17 @@ class SmoothedDistance:
     """
 
     def __init__(self, data: Tensor, sigma: float) -> None:
+        super().__init__()
         self._sigma2 = sigma**2
         self._data = (data / self._sigma2).T.contiguous()
         self._bias = -(data * data).sum(-1) / (2.0 * self._sigma2)
 
-    def __call__(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor) -> Tensor:
         """Points (..., n) to (...,)."""
         logits = torch.addmm(self._bias, z.flatten(0, -2), self._data)
         largest = logits.amax(-1, keepdim=True)
         # What is left out weighs less than rounding, and numbers that small make exp five times slower.
-        weights = logits.sub_(largest).clamp_min_(NEGLIGIBLE).exp_().sum(-1)
+        weights = logits.sub_(largest).clamp_min_(-80.0).exp_().sum(-1)
         return 0.5 * (z * z).sum(-1) - self._sigma2 * (largest[:, 0] + weights.log()).view(z.shape[:-1])
 
 

@@ -34,8 +34,6 @@ from sgp_core.share import share_path
 from sgp_core.types import Reason
 from sgp_ros import convert
 
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_.*' is deprecated:DeprecationWarning")
-
 GOAL = (0.54, 0.0, 0.0)
 STOPS_WITHIN_S = 1.0  # of silence: pusher_timeout_s, braking, the arm's own lag, and a busy machine
 TABLE: dict[str, dict[str, str]] = {}

@@ -29,9 +29,6 @@ from sgp_core.share import share_path
 from sgp_core.types import Reason, State
 from sgp_ros import convert
 
-# rclpy loads a parser of its message definitions that still imports modules which Python 3.11 deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_.*' is deprecated:DeprecationWarning")
-
 NEAR_M = 0.002
 # Most drivers stamp when they come to it, which on a busy machine is some time after the cameras saw it.
 LATE_S = np.arange(0.0, 0.3, 0.005)

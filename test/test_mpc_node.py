@@ -26,9 +26,6 @@ from sgp_ros import convert
 from sgp_ros.inputs import Inputs
 from sgp_ros.running import REPORT_QOS
 
-# rclpy loads a parser of its message definitions that still imports modules which Python 3.11 deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_.*' is deprecated:DeprecationWarning")
-
 STEP_LIMIT_M = 0.005
 
 

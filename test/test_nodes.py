@@ -20,9 +20,6 @@ from std_srvs.srv import SetBool, Trigger
 from sgp_core.types import Reason, State
 from sgp_ros import convert
 
-# rclpy loads a parser of its message definitions that still imports modules which Python 3.11 deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_.*' is deprecated:DeprecationWarning")
-
 
 @pytest.fixture(scope="class")
 def camera(graph: Graph) -> Bench:

@@ -25,9 +25,6 @@ from sgp_ros.mocap_settings import MocapNodeConfig
 from sgp_ros.running import SENSOR_QOS
 from sgp_ros.sources import Sources
 
-# rclpy loads a parser of its message definitions that still imports modules which Python 3.11 deprecated.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_.*' is deprecated:DeprecationWarning")
-
 NAMES = LAYOUT.names
 AT = np.array([0.4, -0.1, 0.05])
 ARM = (0.1, 0.2, 0.3, 0.0, 0.0, np.pi / 2.0)

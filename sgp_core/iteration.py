@@ -1,0 +1,124 @@
+"""Value and gradient of the objective: one call of TorchScript per iteration of the planner.
+
+A call releases Python's lock until it is done. Some two hundred calls of single operations would each hand the lock to
+whoever else wants it, and in a node that receives hundreds of messages a second a plan would take three times as long.
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sgp_core.adjoint import MlpDynamics, MlpScore, models_of
+from sgp_core.bundle import ModelBundle
+from sgp_core.config import PlannerConfig
+from sgp_core.distance import SmoothedDistance
+
+
+class Rollout(NamedTuple):
+    """B candidate plans, where they lead and what they cost."""
+
+    u: Tensor  # (B, T, 2) [m]
+    x: Tensor  # (B, T+1, nx) [m]
+    tapes: list[list[Tensor]]  # of each step, for the sweep back
+    error: Tensor  # (B, T, ny), markers less their goals after each step [m]
+    task_cost: Tensor  # (B,) [normalised]
+    distance2: Tensor  # (B, T), smoothed squared distance to data at the last noise level [normalised]
+
+
+class Iteration(nn.Module):
+    """J of action sequences, and its gradient by them (Eq. 12), for one bundle under one set of settings."""
+
+    sigmas: list[float]
+
+    def __init__(self, bundle: ModelBundle, config: PlannerConfig) -> None:
+        super().__init__()
+        self.dynamics, self.score = models_of(bundle)
+        self.distance = SmoothedDistance(bundle.reference, bundle.sigmas[-1])
+        self.centre = torch.tensor((*bundle.normalizer.x_centre, 0.0, 0.0), dtype=torch.float32)
+        self.per_scale = 1.0 / bundle.normalizer.scales()
+        # Weight of each step's marker error.
+        self.weights = torch.full((config.horizon, 1), config.running_weight)
+        self.weights[-1] = 1.0
+        self.scale2 = float(bundle.normalizer.x_scale**2)
+        self.action_weight, self.beta = config.action_weight, config.beta
+        self.sigmas = [float(sigma) for sigma in bundle.sigmas]
+
+    def forward(self, x0: Tensor, u: Tensor, target: Tensor, level: int) -> tuple[Tensor, Tensor]:
+        """J (B,) and its gradient (B, T, 2) with d^2 smoothed by sigma of `level`.
+
+        Args:
+            x0: measured state (nx,) [m].
+            u: actions (B, T, 2) [m].
+            target: goal markers (ny,) [m].
+            level: index of the noise level.
+        """
+        rollout = self.rollout(x0, u, target)
+        by_x, by_u = self.task_gradient(rollout)
+        if self.beta > 0.0:
+            more_x, more_u = self.penalty_gradient(rollout, level)
+            by_x, by_u = by_x + more_x, by_u + more_u
+        return self.objective(rollout), self.pull_back(rollout, by_x, by_u)
+
+    @torch.jit.export
+    def rollout(self, x0: Tensor, u: Tensor, target: Tensor) -> Rollout:
+        """Predict the states of B action sequences and what they cost."""
+        x = x0.expand(u.shape[0], -1)
+        states = [x]
+        tapes: list[list[Tensor]] = []
+        for t in range(u.shape[1]):
+            x, tape = self.dynamics.step(x, u[:, t])  # type: ignore[operator]
+            states.append(x)
+            tapes.append(tape)
+        stacked = torch.stack(states, dim=1)
+        error = stacked[:, 1:, :-2] - target
+        task = (self.weights * error * error).sum([-2, -1]) + self.action_weight * (u * u).sum([-2, -1])
+        z = (torch.cat([stacked[:, :-1], u], dim=-1) - self.centre) * self.per_scale
+        return Rollout(u, stacked, tapes, error, task / self.scale2, self.distance(z))
+
+    @torch.jit.export
+    def objective(self, rollout: Rollout) -> Tensor:
+        """J of each candidate; not finite counts as infinite."""
+        j = rollout.task_cost + self.beta * rollout.distance2.sum(-1)
+        return torch.where(torch.isfinite(j), j, torch.full_like(j, float("inf")))
+
+    @torch.jit.export
+    def task_gradient(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """Of the task cost, by every state (B, T+1, nx) and action as if all were free."""
+        by_x = torch.zeros_like(rollout.x)
+        by_x[:, 1:, :-2] = (2.0 / self.scale2) * self.weights * rollout.error
+        return by_x, (2.0 * self.action_weight / self.scale2) * rollout.u
+
+    @torch.jit.export
+    def penalty_gradient(self, rollout: Rollout, level: int) -> tuple[Tensor, Tensor]:
+        """Of beta d^2, as `task_gradient`: -beta sigma^2 times the score, because d^2 is -sigma^2 log p (Prop. 3).
+
+        The score stands for the gradient of the distance and is itself never differentiated (App. B.1).
+        """
+        x, u = rollout.x[:, :-1], rollout.u
+        score = self.score(x.flatten(0, 1), u.flatten(0, 1), level).view(u.shape[0], u.shape[1], -1)
+        by_z = (-self.beta * self.sigmas[level] ** 2) * score
+        by_x = torch.zeros_like(rollout.x)
+        by_x[:, :-1] = by_z[:, :, :-2]
+        return by_x, by_z[:, :, -2:]
+
+    @torch.jit.export
+    def pull_back(self, rollout: Rollout, by_x: Tensor, by_u: Tensor) -> Tensor:
+        """From gradients by free states to gradients by the actions that lead there: reverse mode over the rollout."""
+        adjoint, found = by_x[:, -1], by_u.clone()
+        for t in range(by_u.shape[1] - 1, -1, -1):
+            by_state, by_action = self.dynamics.pull_back(rollout.tapes[t], adjoint)  # type: ignore[operator]
+            found[:, t] += by_action
+            adjoint = by_x[:, t] + by_state
+        return found
+
+
+def iteration_of(bundle: ModelBundle, config: PlannerConfig) -> Any:
+    """An Iteration; compiled, unless one of the models has to go through autograd."""
+    made = Iteration(bundle, config).eval()
+    if not (isinstance(made.dynamics, MlpDynamics) and isinstance(made.score, MlpScore)):
+        return made
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
+        return torch.jit.script(made)
