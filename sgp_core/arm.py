@@ -94,8 +94,11 @@ class Arm:
         if before_m is None or (position_m[:2] != before_m).any() or position_m[2] != self.measured_height_m:
             self._unseen_m = 0.0
         elif self._unseen_m > self.reference.config.tracking_limit_m and self.reference.fault is None:
-            text = f"the measured pusher repeats the same numbers while the arm was led {self._unseen_m * 1e3:.0f} mm"
-            self.reference.latch(Fault(reason=Reason.FROZEN_STATE, text=f"{text}; is its source alive?"), now_s)
+            text = (
+                f"the measured pusher stays the same to the last bit while the arm was led {self._unseen_m * 1e3:.0f}"
+                " mm; does the arm follow, is the source of its position alive?"
+            )
+            self.reference.latch(Fault(reason=Reason.TRACKING_ERROR, text=text), now_s)
         self.measured_height_m = float(position_m[2])
         self._orientation = orientation
         self.reference.measure(np.array(position_m[:2], dtype=float), now_s, age_s)
@@ -267,12 +270,12 @@ class Arm:
     # --- motion ----------------------------------------------------------------------------------------------------
 
     def _far_off(self, command: Command | None = None) -> bool:
-        """Whether the arm is not where it was told to be, or was told last."""
+        """Whether the arm is not where it is told to be; or where it was told last, with what stopping takes besides."""
+        limit_m = self.reference.config.tracking_limit_m * (1.0 if command is None else 2.0)
         command, measured_m = command or self.command, self.reference.measured_m
         if command is None or measured_m is None:
             return False
         off_m = np.append(measured_m, self.measured_height_m) - command.position_m
-        limit_m = self.reference.config.tracking_limit_m
         # An unknown height is not off.
         return bool(np.linalg.norm(off_m[:2]) > limit_m or abs(off_m[2]) > limit_m)
 
