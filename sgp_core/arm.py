@@ -270,7 +270,7 @@ class Arm:
     # --- motion ----------------------------------------------------------------------------------------------------
 
     def _far_off(self, command: Command | None = None) -> bool:
-        """Whether the arm is not where it is told to be; or where it was told last, with what stopping takes besides."""
+        """Whether the arm is not where it is told to be; or where it was told last, but for what stopping takes."""
         limit_m = self.reference.config.tracking_limit_m * (1.0 if command is None else 2.0)
         command, measured_m = command or self.command, self.reference.measured_m
         if command is None or measured_m is None:
