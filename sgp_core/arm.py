@@ -208,6 +208,11 @@ class Arm:
         return not self.reference.enabled and self._stopped and raised and self._height.standing
 
     @property
+    def oriented(self) -> bool:
+        """Whether the orientation of the tool is measured."""
+        return self._orientation is not None
+
+    @property
     def standing(self) -> bool:
         """Whether the commanded point does not move."""
         return self._place.standing and self._height.standing

@@ -13,6 +13,10 @@ from numpy import ndarray
 from sgp_core.errors import InputError
 
 
+# No box on a table is this large: millimetres taken for metres.
+LARGEST_M = 5.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class MarkerLayout:
     """Markers on the box and the size of box and pusher.
@@ -41,9 +45,11 @@ class MarkerLayout:
                 f"places_m has shape {places.shape} for {len(self.names)} names; give one (x, y) each, at least two"
             )
         sizes = (*self.box_size_m, self.pusher_radius_m)
-        if not (np.isfinite(places).all() and np.isfinite(sizes).all() and min(sizes) > 0.0):
+        right = len(sizes) == 4 and np.isfinite(places).all() and np.isfinite(sizes).all() and min(sizes) > 0.0
+        if not right or max(sizes) > LARGEST_M:
             raise InputError(
-                f"box_size_m {self.box_size_m} and pusher_radius_m {self.pusher_radius_m} must be positive metres"
+                f"box_size_m {self.box_size_m} must be three and pusher_radius_m {self.pusher_radius_m} one positive"
+                f" number in metres, at most {LARGEST_M:g}"
             )
         apart_m = np.linalg.norm(places[:, None] - places[None], axis=-1)[np.triu_indices(len(places), 1)]
         if apart_m.min() < 1e-3:
@@ -126,10 +132,10 @@ class MarkerLayout:
     def load(cls, path: Path) -> MarkerLayout:
         """Read a layout YAML file."""
         try:
-            return cls.from_dict(yaml.safe_load(path.read_text()))
+            return cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise InputError(f"layout file {path} cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, InputError) as error:
+        except (yaml.YAMLError, UnicodeDecodeError, InputError) as error:
             raise InputError(f"layout file {path}: {error}") from error
 
 

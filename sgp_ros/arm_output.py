@@ -141,6 +141,11 @@ class ArmOutput:
         self._stopped = True
 
     @property
+    def turns(self) -> bool:
+        """Whether the commands tell the arm an orientation."""
+        return self._kind in ("pose", "pose_unstamped")
+
+    @property
     def connected(self) -> bool:
         """Whether anybody listens to the commands."""
         return bool(self._publisher.get_subscription_count() > 0)

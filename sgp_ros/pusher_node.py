@@ -128,6 +128,8 @@ class PusherNode(SgpNode):
             response.message = f"{refused.reason}: {refused.text}"
         elif request.data:
             response.message = "enabled: the tool goes down, then steps planned from now on are executed"
+            if self._output.turns and not self._arm.oriented:
+                response.message += "; nobody measures its orientation, and it is told to take that of tool_rpy"
         else:
             response.message = "disabled: the pusher stops and is raised"
         self._publish_state()

@@ -2,6 +2,7 @@
 
 One mocap_node per driver, with the settings that come with the package, and a stand-in process that publishes as the
 driver does. Each test makes one thing go wrong, sees what becomes of the state, and that it is well again afterwards.
+`pytest test/test_drivers.py -s` prints the table of what was seen.
 """
 
 from __future__ import annotations
@@ -191,11 +192,18 @@ class Rigs:
         self._stack.close()
 
 
+TABLE: dict[str, dict[str, str]] = {}  # what was seen to come true
+
+
 @pytest.fixture(scope="module")
 def rigs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rigs]:
     made = Rigs(tmp_path_factory.mktemp("ros"))
     yield made
     made.close()
+    columns = dict.fromkeys(fault for case in CASES.values() for fault in case.expected)
+    print("\n| driver | " + " | ".join(columns) + " |\n|" + "---|" * (len(columns) + 1))  # noqa: T201
+    for name, row in TABLE.items():
+        print(f"| {name} | " + " | ".join(row.get(column, "") for column in columns) + " |")  # noqa: T201
 
 
 CELLS = [pytest.param(name, fault, id=f"{name}-{fault}") for name, case in CASES.items() for fault in case.expected]
@@ -211,11 +219,12 @@ def test_driver(rigs: Rigs, name: str, fault: str) -> None:
     if fault == "ok":
         rig.wait_report(0.0, "RUNNING", lambda _, values: values["reason"] == "RUNNING")
         check_pusher(rig.pushers[-1])
+        TABLE[name] = {fault: "accepted"}
         return
     verdict, _, words = rig.case.expected[fault].partition(": ")
     counted = rig.counted(COUNTERS[verdict]) if verdict in COUNTERS else 0
     since_s = rig.set(fault)
-    if verdict == "refused" or verdict.isupper():
+    if refused(verdict):
         rig.wait_report(
             since_s,
             rig.case.expected[fault],
@@ -231,6 +240,12 @@ def test_driver(rigs: Rigs, name: str, fault: str) -> None:
             rig.wait_report(since_s, verdict, lambda _, values: f"now {what}" in values[marker])
     rig.well_s = rig.set("ok")
     rig.wait_trusted(rig.well_s)
+    TABLE.setdefault(name, {})[fault] = verdict if refused(verdict) else f"goes on, {verdict}"
+
+
+def refused(verdict: str) -> bool:
+    """Whether no state comes for as long as this goes wrong; else states go on, and are right."""
+    return verdict == "refused" or verdict.isupper()
 
 
 def check_pusher(message: PoseStamped) -> None:
