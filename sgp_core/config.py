@@ -161,6 +161,14 @@ class PlannerConfig(LimitsConfig):
     restarts: int = setting(
         4, "initial guesses optimised side by side: the warm start and restarts-1 random ones", low=1, high=1024
     )
+    budget_ms: float = setting(
+        0.0,
+        "time for one plan, after which the best one so far counts, never worse than the warm start; 0 lets every"
+        " iteration run",
+        unit="ms",
+        low=0.0,
+        high=1e5,
+    )
     running_weight: float = setting(
         0.01, "weight of the markers' squared error before the last step; above 0, sooner is better", low=0.0, high=1e4
     )

@@ -12,7 +12,6 @@ from numpy import ndarray
 
 from sgp_core.errors import InputError
 
-
 # No box on a table is this large: millimetres taken for metres.
 LARGEST_M = 5.0
 

@@ -96,7 +96,12 @@ class Controller:
         fault = check_step(plan.u[0], state.x[-2:], config)
         if fault is not None:
             return _no_step(state, fault.reason, fault.text)
-        return Step(stamp_s=state.stamp_s, u=plan.u[0], status=Reason.RUNNING, reason="pushing")
+        words = "pushing"
+        if plan.iterations < config.iterations:
+            words += (
+                f"; budget_ms = {config.budget_ms:g} was over after {plan.iterations} of {config.iterations} iterations"
+            )
+        return Step(stamp_s=state.stamp_s, u=plan.u[0], status=Reason.RUNNING, reason=words)
 
 
 def advance(u: Float[ndarray, "T 2"], steps: float) -> Float[ndarray, "T 2"]:

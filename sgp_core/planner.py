@@ -10,7 +10,10 @@ x_0 is measured; the pairs (x_0, u_0)..(x_T-1, u_T-1) are scored, x_T is not: it
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -35,8 +38,10 @@ class Planner:
         InputError: the settings do not fit the bundle (noise levels it does not have, steps longer than its data).
     """
 
-    def __init__(self, bundle: ModelBundle, config: PlannerConfig) -> None:
-        self.config = config
+    def __init__(
+        self, bundle: ModelBundle, config: PlannerConfig, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self.config, self._clock = config, clock
         self._bundle = bundle
         self.levels = _levels(bundle, config)
         if config.iterations < len(self.levels):
@@ -63,17 +68,18 @@ class Planner:
             warm_start: steps to begin from [m]; brought within the bounds first.
             generator: draws the initial guesses of the restarts.
         """
-        started = time.perf_counter()
+        config, started_s = self.config, self._clock()
         x0 = torch.from_numpy(state.x).float()
         target = torch.from_numpy(goal.markers_m).float().reshape(-1)
         u = self._bounded(state.x, self._guesses(warm_start, generator))
-        adam = Adam(u.shape, self.config.learning_rate)
+        adam, budget = Adam(u.shape, config.learning_rate), Budget(config, started_s)
         best_j, best_u, warm_j = np.full(len(u), np.inf), u.copy(), np.inf
-        for i in range(self.config.iterations + 1):
-            if i == self.config.iterations:
+        for i in itertools.count():
+            share = budget.share(i, self._clock())
+            if share >= 1.0:
                 j, gradient = self._objective(x0, u, target), None
             else:
-                level = self.levels[i * len(self.levels) // self.config.iterations]
+                level = self.levels[int(share * len(self.levels))]
                 j, gradient = (found.numpy() for found in self._iteration(x0, torch.from_numpy(u), target, level))
             warm_j = float(j[0]) if i == 0 else warm_j
             better = j < best_j
@@ -81,9 +87,9 @@ class Planner:
             if gradient is None:
                 break
             # Adam on the action as a fraction of the step limit, so that a learning rate means the same at any scale.
-            move = adam.move(gradient * self.config.step_limit_m)
-            u = self._bounded(state.x, u - self.config.step_limit_m * move)
-        return self._result(state, x0, target, best_u[int(best_j.argmin())], warm_j, started)
+            u = self._bounded(state.x, u - config.step_limit_m * adam.move(gradient * config.step_limit_m))
+        plan = self._result(state, x0, target, best_u[int(best_j.argmin())], warm_j)
+        return dataclasses.replace(plan, iterations=i, solve_s=self._clock() - started_s)
 
     @torch.no_grad()
     def gradient_ratio(self, state: State, goal: Goal, u: Float[ndarray, "T 2"], level: int) -> float:
@@ -114,9 +120,7 @@ class Planner:
         found: ndarray = self._iteration.objective(self._iteration.rollout(x0, torch.from_numpy(u), target)).numpy()
         return found
 
-    def _result(
-        self, state: State, x0: Tensor, target: Tensor, u: Float[ndarray, "T 2"], warm_j: float, started: float
-    ) -> Plan:
+    def _result(self, state: State, x0: Tensor, target: Tensor, u: Float[ndarray, "T 2"], warm_j: float) -> Plan:
         rollout = self._iteration.rollout(x0, torch.from_numpy(u)[None], target)
         j, distance2 = float(self._iteration.objective(rollout)[0]), float(rollout.distance2.sum())
         if not np.isfinite(j):
@@ -134,8 +138,29 @@ class Planner:
             data_distance=max(0.0, distance2 / len(u)) ** 0.5,
             warm_start_objective=warm_j,
             status=status,
-            solve_s=time.perf_counter() - started,
+            iterations=0,
+            solve_s=0.0,
         )
+
+
+class Budget:
+    """How far a plan has got, by iterations or by time, whichever is ahead: annealing keeps pace with both."""
+
+    def __init__(self, config: PlannerConfig, started_s: float) -> None:
+        self._iterations, self._budget_s = config.iterations, config.budget_ms * 1e-3
+        self._started_s = self._seen_s = started_s
+        self._longest_s = 0.0
+
+    def share(self, done: int, now_s: float) -> float:
+        """Share of the plan that is done; 1 when it has to end, with what it takes to conclude still in the budget."""
+        if self._budget_s == 0.0 or done == 0:
+            self._seen_s = now_s
+            return done / self._iterations
+        self._longest_s, self._seen_s = max(self._longest_s, now_s - self._seen_s), now_s
+        # To conclude takes about as long as one iteration.
+        left_s = self._budget_s - 2.0 * self._longest_s
+        by_time = (now_s - self._started_s) / left_s if left_s > 0.0 else 1.0
+        return max(done / self._iterations, by_time)
 
 
 class Adam:

@@ -91,6 +91,7 @@ class Plan:
     data_distance: float  # root of the mean of that distance along the plan [normalised units]
     warm_start_objective: float  # J of the advanced warm start, never below `objective`
     status: PlanStatus
+    iterations: int  # that were run; fewer than asked for when the budget was over
     solve_s: float
 
 

@@ -43,6 +43,7 @@ class PlanRecord:
             "yaw_error_rad": self._yaw_error_rad,
             "objective": NAN if self._plan is None else self._plan.objective,
             "data_distance": NAN if self._plan is None else self._plan.data_distance,
+            "iterations": 0 if self._plan is None else self._plan.iterations,
             "steps": self.steps,
             "overruns": self.overruns,
         }
