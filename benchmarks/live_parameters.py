@@ -36,6 +36,7 @@ NEW: dict[str, Any] = {
     "iterations": 20,
     "learning_rate": 0.02,
     "restarts": 16,
+    "budget_ms": 40.0,
     "running_weight": 0.1,
     "action_weight": 1.0,
     "step_limit_m": 0.02,

@@ -213,7 +213,7 @@ class Ticks:
         return self.now_s
 
 
-@pytest.mark.parametrize(("budget_ms", "most"), [(0.0, 20), (1e4, 20), (100.0, 8), (25.0, 1), (1.0, 1)])
+@pytest.mark.parametrize(("budget_ms", "most"), [(0.0, 20), (1e4, 20), (100.0, 7), (25.0, 1), (1.0, 1)])
 def test_the_budget_ends_a_plan_that_is_never_worse_than_the_warm_start(budget_ms: float, most: int):
     """Ten milliseconds an iteration; levels are gone through all the same."""
     config = PlannerConfig(beta=0.1, iterations=20, budget_ms=budget_ms)
@@ -224,5 +224,5 @@ def test_the_budget_ends_a_plan_that_is_never_worse_than_the_warm_start(budget_m
     assert plan.objective <= plan.warm_start_objective
     if most > 4:
         assert sorted(set(BUNDLE.score.levels)) == [0, 1, 2, 3]
-    if budget_ms > 20.0 and most < 20:
+    if budget_ms > 25.0 and most < 20:
         assert plan.solve_s <= budget_ms * 1e-3
