@@ -7,7 +7,7 @@ OUT ?= out/demo
 CODE := sgp_core sgp_ros launch setup.py
 VENV := .venv
 JAZZY := .venv-jazzy
-JAZZY_TESTS ?= test/test_settings_files.py test/test_nodes.py test/test_mpc_node.py \
+JAZZY_TESTS ?= test/test_settings_files.py test/test_nodes.py \
   test/test_demo.py::test_demo_reaches_the_goal_and_reports_it
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check

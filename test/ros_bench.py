@@ -154,6 +154,15 @@ class Controller:
 
         return self.graph.wait(f"status {reason}", found)
 
+    def wait_for_any(self, *reasons: Reason) -> str:
+        """The first of these that comes after this call."""
+        known = len(self.statuses)
+
+        def found() -> str | None:
+            return next((r for s in self.statuses[known:] if (r := values_of(s)["reason"]) in reasons), None)
+
+        return str(self.graph.wait(f"status {reasons}", found))
+
     def is_hold(self, step: Vector3Stamped) -> bool:
         return step.vector.x == 0.0 and step.vector.y == 0.0
 

@@ -1,12 +1,14 @@
 """Every arm interface in the full loop: goal reached, stale input stops, caps kept, faults latch and clear.
 
 The arms are processes that behave as the controllers' sources say; the files of config/arm/ are used as they come.
-`pytest test/test_arms.py -s` prints the table of what was measured.
+`SGP_EVERY_ARM=1 pytest test/test_arms.py -s` prints the table of what was measured; without the variable it is one arm
+for each type of message.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -38,6 +40,7 @@ GOAL = (0.54, 0.0, 0.0)
 STOPS_WITHIN_S = 1.2  # of silence: pusher_timeout_s, braking, the arm's own lag, and a busy machine
 RESTS_WITHIN_S = 2.2  # with the way back to where it was measured last, or with what is left of a step
 TABLE: dict[str, dict[str, str]] = {}
+ONE_OF_EACH = {kind.message: name for name, kind in reversed(ARMS.items())}.values()  # message type
 RATE_HZ = 50.0  # of the commands
 PERIOD_S = 1.0 / RATE_HZ
 
@@ -120,7 +123,7 @@ def planner(graph: Graph, bundle_path: Path) -> Controller:
     return Controller(graph)
 
 
-@pytest.fixture(scope="class", params=list(ARMS))
+@pytest.fixture(scope="class", params=list(ARMS) if os.environ.get("SGP_EVERY_ARM") else list(ONE_OF_EACH))
 def loop(graph: Graph, planner: Controller, request: pytest.FixtureRequest) -> Iterator[Loop]:
     name, kind = request.param, ARMS[request.param]
     params = ("--params-file", str(share_path("config", "arm", f"{name}.yaml")))
@@ -128,7 +131,7 @@ def loop(graph: Graph, planner: Controller, request: pytest.FixtureRequest) -> I
     # Where tf2_ros has no wheel, the tool's pose comes on a topic.
     pose = ("pusher_input:=pose", f"pusher_topic:={kind.pose_topic}", base)
     start(graph, "mocap_node", params, *pose)
-    patient = ("enabled:=false", "pusher_timeout_s:=0.5", "step_timeout_s:=2.0", f"output_rate_hz:={RATE_HZ}", base)
+    patient = ("enabled:=false", "pusher_timeout_s:=0.3", "step_timeout_s:=2.0", f"output_rate_hz:={RATE_HZ}", base)
     start(graph, "pusher_node", params, *patient)
     graph.start("rig_sim_node", marker_rate_hz=50.0, pusher_start=list(kind.start_m))
     graph.run("arm", sys.executable, "-P", str(Path(__file__).with_name("arm_standins.py")), name)
@@ -185,7 +188,10 @@ class TestArms:
         loop.wait_for(Reason.RUNNING)
         loop.planner.set_goal(*GOAL)
         began_s = loop.now_s()
-        loop.planner.wait_for(Reason.GOAL_REACHED)
+        while loop.planner.wait_for_any(Reason.GOAL_REACHED, Reason.PUSHER_FAULT) == Reason.PUSHER_FAULT:
+            # A machine that stops for a third of a second is a silent pusher; then somebody clears the fault.
+            assert loop.wait_for(Reason.NO_PUSHER).faulted
+            graph.wait("cleared", lambda: clear(loop))
         loop.row["goal"] = f"{loop.now_s() - began_s:.1f} s"
         # On a busy machine a command may be late now and then, which the controllers are right to drop.
         late = [m.data for m in loop.refused if m.data.endswith(" s old")]
