@@ -90,6 +90,7 @@ class Watch:
         """The first plan from a state measured after now, and how long it took to come [s]."""
         now_s, began_s = convert.clock_seconds(self.node.get_clock().now().nanoseconds), time.monotonic()
         plan = self.wait("plan", lambda: next((p for p in self.plans if convert.seconds(p.header.stamp) > now_s), None))
+        self.values = {}  # the status of this plan comes after it
         self.wait("status", lambda: self.values.get("solve_ms"))
         return plan, time.monotonic() - began_s
 

@@ -1,8 +1,8 @@
 """The planner against Algorithm 1 as one would write it down: `python benchmarks/planning.py [--paper] [--states N]`.
 
 Same networks and weights, same states, T, iterations and noise levels, one thread, in pairs, medians. `eager` is plain
-PyTorch: weights that ask for gradients, and value and penalty rolled out one after the other. `frozen` rolls out once and
-asks for no gradient of a weight. Equal work is judged by the mean of J, with the exact distance, over all states.
+PyTorch: weights that ask for gradients, and value and penalty rolled out one after the other. `frozen` rolls out once
+and asks for no gradient of a weight. Equal work is judged by the mean of J, with the exact distance, over all states.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def paper_sized(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
     count, size = bundle.layout.count, bundle.layout.state_size
     dynamics = DynamicsInMetres(DynamicsMLP(count, 1024, 4), bundle.normalizer)
     score = ScoreInMetres(ScoreMLP(size + 2, len(bundle.sigmas), 1024, 4), bundle.normalizer, bundle.sigmas)
-    return torch.jit.script(dynamics), torch.jit.script(score)
+    return torch.jit.script(dynamics.eval()), torch.jit.script(score.eval())
 
 
 def main() -> None:

@@ -73,20 +73,13 @@ class MarkerLayout:
         """Markers of a box at a pose [m, rad; table frame]."""
         return self.places @ rotation(yaw_rad).T + np.array([x_m, y_m])
 
-    def pose_of(self, markers: Float[ndarray, "K 2"], visible: ndarray | None = None) -> tuple[float, float, float]:
-        """Least-squares box pose from markers, the planar Kabsch problem.
-
-        Args:
-            markers: marker positions (N, 2) [m; table frame].
-            visible: (N,) true where the marker was seen; all of them when left out.
+    def pose_of(self, markers: Float[ndarray, "N 2"]) -> tuple[float, float, float]:
+        """Least-squares box pose from all markers [m; table frame], the planar Kabsch problem.
 
         Returns:
             x [m], y [m], yaw [rad] of the box centre in the table frame.
         """
-        seen = np.ones(self.count, dtype=bool) if visible is None else np.asarray(visible, dtype=bool)
-        if seen.sum() < 2:
-            raise InputError(f"{int(seen.sum())} visible markers cannot fix a pose; at least two must be seen")
-        places, found = self.places[seen], np.asarray(markers)[seen]
+        places, found = self.places, np.asarray(markers)
         place_mean, found_mean = places.mean(axis=0), found.mean(axis=0)
         a, b = places - place_mean, found - found_mean
         yaw = float(np.arctan2((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum(), (a * b).sum()))

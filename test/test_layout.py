@@ -39,14 +39,6 @@ def test_the_layout_sets_the_size_of_the_state(count):
     np.testing.assert_array_equal(x[-2:], pusher)
 
 
-def test_two_visible_markers_are_enough_one_is_not():
-    markers = DEFAULT.markers_at(0.6, -0.1, 0.7)
-    visible = np.array([True, False, False, True, False])
-    np.testing.assert_allclose(DEFAULT.pose_of(markers, visible), (0.6, -0.1, 0.7), atol=1e-9)
-    with pytest.raises(InputError, match="1 visible markers cannot fix a pose"):
-        DEFAULT.pose_of(markers, np.array([True, False, False, False, False]))
-
-
 def test_the_default_layout_is_irregular():
     # Turned by any angle of a symmetry, the markers must not fall upon each other: labels could be mistaken.
     places = DEFAULT.places
