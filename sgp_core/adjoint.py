@@ -34,7 +34,7 @@ def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
             dynamics = plain_dynamics
         if all(_alike(plain_score(x, u, k), score(x, u, k)) for k in range(len(bundle.sigmas))):
             score = plain_score
-    except (AttributeError, KeyError, RuntimeError):  # another architecture
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):  # another architecture
         pass
     return dynamics, score
 

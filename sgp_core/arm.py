@@ -91,7 +91,8 @@ class Arm:
         if not np.isfinite(position_m[:2]).all():
             return
         before_m = self.reference.measured_m
-        if before_m is None or (position_m[:2] != before_m).any() or position_m[2] != self.measured_height_m:
+        pose = np.append(before_m if before_m is not None else np.full(2, np.nan), self.measured_height_m)
+        if not np.array_equal(position_m, pose, equal_nan=True):
             self._unseen_m = 0.0
         elif self._unseen_m > self.reference.config.tracking_limit_m and self.reference.fault is None:
             text = (
@@ -120,6 +121,8 @@ class Arm:
             self._left = None
             if not self._released or self._far_off():
                 self._release(now_s)
+            elif not reference.enabled:
+                reference.restart(now_s)  # it stood where it was disabled; the command is braked, and follows it
         elif reference.enabled:
             # After a fault nothing is raised, not even once it is cleared: only the next enable moves the tool again.
             held_m = float(self._height.position_m[0])
@@ -132,7 +135,7 @@ class Arm:
         """As PusherReference.clear_fault; no steps before the tool is where it was measured."""
         refused = self.reference.clear_fault(now_s)
         if refused is None:
-            self._down = False
+            self._down, self._unseen_m = False, 0.0
             if self._kind.velocities or self._far_off():
                 self.let_go()
         return refused
@@ -302,6 +305,7 @@ class Arm:
             height_m = self.reference.config.retreat_height_m
         self._place, self._height = Follower(measured_m), Follower(np.array([height_m]))
         self._released, self._stopped, self._down, self._left = True, False, False, None
+        self._unseen_m = 0.0
 
     def _watch_height(self, now_s: float) -> None:
         reference = self.reference
@@ -311,6 +315,9 @@ class Arm:
             if not self._down:
                 reference.latch_silence(now_s)
             return
+        if self._kind.velocities and not math.isfinite(self.measured_height_m):
+            text = "the height of the tool is not measured any more"
+            reference.latch(Fault(reason=Reason.NO_PUSHER, text=text), now_s)
         off_m, limit_m = self.measured_height_m - float(self._height.position_m[0]), reference.config.tracking_limit_m
         if abs(off_m) > limit_m:
             text = (

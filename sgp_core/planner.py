@@ -79,7 +79,7 @@ class Planner:
             if share >= 1.0:
                 j, gradient = self._objective(x0, u, target), None
             else:
-                level = self.levels[int(share * len(self.levels))]
+                level = self.levels[int(share * len(self.levels) + 1e-9)]
                 j, gradient = (found.numpy() for found in self._iteration(x0, torch.from_numpy(u), target, level))
             warm_j = float(j[0]) if i == 0 else warm_j
             better = j < best_j
@@ -88,7 +88,8 @@ class Planner:
                 break
             # Adam on the action as a fraction of the step limit, so that a learning rate means the same at any scale.
             u = self._bounded(state.x, u - config.step_limit_m * adam.move(gradient * config.step_limit_m))
-        plan = self._result(state, x0, target, best_u[int(best_j.argmin())], warm_j)
+        best = int(best_j.argmin())
+        plan = self._result(state, x0, target, best_u[best], float(best_j[best]), warm_j)
         return dataclasses.replace(plan, iterations=i, solve_s=self._clock() - started_s)
 
     @torch.no_grad()
@@ -120,9 +121,11 @@ class Planner:
         found: ndarray = self._iteration.objective(self._iteration.rollout(x0, torch.from_numpy(u), target)).numpy()
         return found
 
-    def _result(self, state: State, x0: Tensor, target: Tensor, u: Float[ndarray, "T 2"], warm_j: float) -> Plan:
+    def _result(
+        self, state: State, x0: Tensor, target: Tensor, u: Float[ndarray, "T 2"], j: float, warm_j: float
+    ) -> Plan:
         rollout = self._iteration.rollout(x0, torch.from_numpy(u)[None], target)
-        j, distance2 = float(self._iteration.objective(rollout)[0]), float(rollout.distance2.sum())
+        distance2 = float(rollout.distance2.sum())
         if not np.isfinite(j):
             u = np.zeros_like(u)
             status = PlanStatus.FAILED

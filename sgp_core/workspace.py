@@ -54,9 +54,11 @@ class Region:
 
     def kept_out_by(self, points_m: Float[ndarray, "*k 2"]) -> Float[ndarray, "*k"]:
         """How deep points lie in a keep-out [m]; negative outside all of them, -inf when there is none."""
+        return self._depths(points_m).max(axis=-1, initial=-np.inf)
+
+    def _depths(self, points_m: Float[ndarray, "*k 2"]) -> Float[ndarray, "*k holes"]:
         points = np.asarray(points_m, dtype=float)[..., None, :]
-        depth = np.minimum(points - self._hole_low, self._hole_high - points).min(axis=-1)
-        return depth.max(axis=-1, initial=-np.inf)
+        return np.minimum(points - self._hole_low, self._hole_high - points).min(axis=-1)
 
     def clamp(self, points_m: Float[ndarray, "*k 2"]) -> Float[ndarray, "*k 2"]:
         """The nearest points of the workspace [m; table]; ignores keep-outs."""
@@ -109,10 +111,10 @@ class Region:
         length = np.maximum(np.linalg.norm(end - start, axis=-1, keepdims=True), 1e-12)
         share = np.where(share < 1.0, np.maximum(share - _GAP_M / length, 0.0), 1.0)
         # The depth along a way rises once and falls once, so that its first micrometre tells whether it rises at all.
-        depth_m = self.kept_out_by(start)
-        nudged_m = self.kept_out_by(start + (end - start) * np.minimum(_GAP_M / length, 1.0))
-        deeper = (depth_m > into_m) & (nudged_m > depth_m + 1e-3 * _GAP_M)
-        return np.where(deeper[..., None], 0.0, share)
+        depths_m = self._depths(start)
+        nudged_m = self._depths(start + (end - start) * np.minimum(_GAP_M / length, 1.0))
+        deeper = ((depths_m > into_m) & (nudged_m > depths_m + 1e-3 * _GAP_M)).any(axis=-1, keepdims=True)
+        return np.where(deeper, 0.0, share)
 
 
 @functools.lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from std_srvs.srv import SetBool, Trigger
 from sgp_core.arm import Arm
 from sgp_core.config import FramesConfig, PusherConfig
 from sgp_core.safety import FUTURE_TOLERANCE_S, Fault
+from sgp_core.types import Reason
 from sgp_ros import convert
 from sgp_ros.arm_output import ArmOutput, PusherNodeConfig
 from sgp_ros.convert_arm import tool_pose_of
@@ -87,7 +88,7 @@ class PusherNode(SgpNode):
         self._arm.connected = self._output.connected
         if self.settings.changed():
             self._arm.reference.configure(self.settings.get(PusherConfig), now_s)
-            if self._arm.command is not None and self._arm.reference.ahead(now_s).left_s > 0.0:
+            if self._arm.condition().reason == Reason.RUNNING and self._arm.reference.ahead(now_s).left_s > 0.0:
                 self._output.step(now_s, self._arm)
         passed_s, self._ticked_s = steady_s - self._ticked_s, steady_s
         self._arm.tick(now_s, steady_s)
@@ -158,13 +159,14 @@ class PusherNode(SgpNode):
             return True
         self._arm.reference.set_enabled(False, self.now_s())
         deadline_s, rested_s = self.steady_s() + BRAKE_LIMIT_S, 0.0
-        while self._arm.command is not None and rested_s <= LAST_ZEROS_S and self.steady_s() < deadline_s:
+        moving = self._arm.command is not None or not self._output.standing
+        while moving and rested_s <= LAST_ZEROS_S and self.steady_s() < deadline_s:
             self._arm.brake(self._period_s)
             self._output.tick(self.now_s(), self._period_s, self._arm, ending=True)
             if self._arm.standing and self._output.standing:
                 rested_s += self._period_s
             time.sleep(self._period_s)
-        if self._arm.command is not None:
+        if moving:
             self._output.end(self.now_s())
         self._publish_state()
         return True

@@ -117,7 +117,8 @@ def replayed_topics(base: str, given: Mapping[str, str]) -> list[str]:
         markers = config.marker_topics(load_layout(config.layout_file))
     pusher = ["/tf", "/tf_static"] if config.pusher_input == "tf" else [config.pusher_topic]
     topics = dict.fromkeys([*markers, *pusher, "goal_pose", "goal_markers"])
-    return [topic if topic.startswith("/") else f"/{given['namespace']}/{topic}" for topic in topics]
+    namespace = f"/{given['namespace'].strip('/')}".rstrip("/")
+    return [topic if topic.startswith("/") else f"{namespace}/{topic}" for topic in topics]
 
 
 def _single(given: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -376,3 +376,14 @@ def test_after_the_clock_was_set_back_steps_are_taken_again() -> None:
     assert rig.enable() is None
     rig.run_until(Reason.RUNNING)
     assert rig.step(0.02, 0.0) is None
+
+
+def test_enabled_again_after_a_disable_in_full_motion() -> None:
+    rig = down(config=CONFIG.replaced(tracking_limit_m=0.016))
+    rig.step(0.05, 0.05)
+    rig.run(0.4)
+    rig.enable(False)
+    rig.run(0.5)
+    assert rig.enable() is None
+    rig.run_until(Reason.RUNNING)
+    assert_within_caps(np.array(rig.path))

@@ -124,6 +124,33 @@ class TestTwist:
         assert rig.arm.condition().reason == Reason.TRACKING_ERROR
         assert np.linalg.norm(rig.tool_m - begin) < 2.0 * CONFIG.tracking_limit_m
 
+    def test_a_cleared_fault_of_frozen_numbers_does_not_come_back_at_once(self) -> None:
+        """A controller that was not active: its arm did not move, and will not before it is commanded again."""
+        rig, servo, _ = self.started()
+        rig.following = rig.measuring = False
+        rig.step(0.05, 0.0)
+        for _ in range(150):
+            rig.arm.measure(rig.tool_m, TOOL, rig.now_s)
+            rig.tick()
+            servo.tick(rig.arm, DT_S)
+        assert rig.arm.condition().reason == Reason.TRACKING_ERROR
+        assert rig.arm.clear_fault(rig.now_s) is None
+        rig.measuring = True
+        self.drive(rig, servo, 0.5)
+        assert rig.arm.condition().reason == Reason.RUNNING
+
+    def test_a_height_that_is_lost_on_the_way_down_stops_the_tool(self) -> None:
+        rig, servo = Rig(velocities=True), TwistServo(2.0)
+        assert rig.enable() is None
+        self.drive(rig, servo, 0.5)
+        rig.measuring = False
+        for _ in range(100):
+            rig.arm.measure(np.array([*rig.tool_m[:2], math.nan]), TOOL, rig.now_s)
+            rig.tick()
+            velocity = servo.tick(rig.arm, DT_S)
+        assert rig.arm.condition().reason == Reason.NO_PUSHER
+        assert velocity is None or not velocity.any()
+
     def test_after_a_pause_velocities_start_from_rest(self) -> None:
         rig, servo, _ = self.started()
         rig.step(0.05, 0.0)

@@ -118,3 +118,10 @@ def test_replayed_topics_are_those_of_the_driver() -> None:
     assert replayed_topics("sim.yaml", given) == [*markers, "/tool", "/left/goal_pose", "/left/goal_markers"]
     given = {"namespace": "sgp", "mocap": "vrpn_mocap_body", "arm": "servo"}
     assert replayed_topics("rig.yaml", given)[:3] == ["/vrpn_mocap/box/pose", "/tf", "/tf_static"]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "goal"), [("/sgp", "/sgp/goal_pose"), ("", "/goal_pose"), ("a/b", "/a/b/goal_pose")]
+)
+def test_namespaces_may_be_written_either_way(namespace: str, goal: str) -> None:
+    assert goal in replayed_topics("sim.yaml", {"namespace": namespace})

@@ -48,6 +48,12 @@ def test_a_way_out_of_a_keep_out_does_not_lead_through_it() -> None:
     np.testing.assert_allclose(region.reached(inside, np.array([0.603, 0.05])), [0.603, 0.05])  # no deeper
 
 
+def test_out_of_one_keep_out_is_not_into_another() -> None:
+    region = Region(RECTANGLE, (0.60, 0.70, -0.1, 0.1, 0.66, 0.80, -0.1, 0.1))
+    inside = np.array([0.67, 0.0])  # 30 mm deep in the first, 10 mm in the second
+    np.testing.assert_allclose(region.reached(inside, np.array([0.72, 0.0])), inside)
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     corners=st.sampled_from([RECTANGLE, TRIANGLE, (0.0, 0.0, 0.9, 0.1, 1.0, 0.15, 0.3, 0.6)]),
