@@ -181,6 +181,8 @@ class TestArms:
         loop.wait_for(Reason.PUSHER_DISABLED)
         graph.wait("pose of the tool", lambda: loop.reported)
         graph.wait("step subscription", lambda: loop.step.get_subscription_count() >= 2)
+        # This process listens, too; and a tool that is led without an arm behind it is a fault.
+        graph.wait("the arm listens", lambda: graph.probe.count_subscribers(loop.kind.topic) >= 2)
         assert not loop.commands  # nothing before somebody asks for it
         graph.wait("release", lambda: released(graph))
         if loop.kind.message is not Vector3Stamped:
@@ -283,7 +285,7 @@ class TestArms:
         # have to keep the caps. What one command may do in all, twice the period's worth, does not depend on it;
         # test_arm.py proves the caps themselves with a clock of its own.
         most = {name: float(np.quantile(of, 0.9)) for name, of in seen.items()}
-        assert {name: most[name] <= 1.05 * cap for name, cap in caps.items()} == dict.fromkeys(caps, True), most
+        assert {name: most[name] <= 1.1 * cap for name, cap in caps.items()} == dict.fromkeys(caps, True), most
         # After a pause of the process a velocity starts from rest, whatever it was before.
         sudden = np.linalg.norm(jumps, axis=1) > largest_jump
         assert not (sudden & (np.linalg.norm(vectors[1:], axis=1) > largest_jump)).any()
