@@ -11,9 +11,11 @@ x_0 is measured; the pairs (x_0, u_0)..(x_T-1, u_T-1) are scored, x_T is not: it
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,8 +57,12 @@ class Planner:
                 " bundle's data; lower it, or train on longer steps"
             )
         config.check_step_duration(bundle.step_duration_s)
-        self._iteration = iteration_of(bundle, config)
         self._region = region_of(config)
+
+    @functools.cached_property
+    def _iteration(self) -> Any:
+        """Compiled by the thread that plans, and not where settings are only tried."""
+        return iteration_of(self._bundle, self.config)
 
     @torch.no_grad()
     def plan(self, state: State, goal: Goal, warm_start: Float[ndarray, "T 2"], generator: torch.Generator) -> Plan:
@@ -68,7 +74,8 @@ class Planner:
             warm_start: steps to begin from [m]; brought within the bounds first.
             generator: draws the initial guesses of the restarts.
         """
-        config, started_s = self.config, self._clock()
+        config, iteration = self.config, self._iteration
+        started_s = self._clock()
         x0 = torch.from_numpy(state.x).float()
         target = torch.from_numpy(goal.markers_m).float().reshape(-1)
         u = self._bounded(state.x, self._guesses(warm_start, generator))
@@ -80,7 +87,7 @@ class Planner:
                 j, gradient = self._objective(x0, u, target), None
             else:
                 level = self.levels[int(share * len(self.levels) + 1e-9)]
-                j, gradient = (found.numpy() for found in self._iteration(x0, torch.from_numpy(u), target, level))
+                j, gradient = (found.numpy() for found in iteration(x0, torch.from_numpy(u), target, level))
             warm_j = float(j[0]) if i == 0 else warm_j
             better = j < best_j
             best_j, best_u = np.where(better, j, best_j), np.where(better[:, None, None], u, best_u)
