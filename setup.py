@@ -46,6 +46,7 @@ setup(
         *tree("launch"),
         *tree("config"),
         *tree("models"),
+        (f"share/{NAME}/benchmarks", ["benchmarks/yardstick.py"]),  # what `sgp bench` compares with
         # A wheel ignores install_scripts of setup.cfg, and `ros2 run` looks nowhere else than here.
         (f"lib/{NAME}", [f"scripts/{name}" for name in EXECUTABLES]),
     ],

@@ -10,15 +10,15 @@ gradient by x_next to the gradients by x and u. A score takes x, u and the index
 log p_sigma by (x, u) (B, nx + 2) [1/m]. TorchScript compiles this module as it stands, hence its plain annotations.
 """
 
+import contextlib
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sgp_core.bundle import ModelBundle
+from sgp_core.packing import TOLERANCES, LayerOf, PlainLinear, accurate, fast
 
-# Of the largest output: what single precision makes of another order of the same sums.
-TOLERANCE = 1e-4
 TRIED = 64  # reference tuples
 
 
@@ -26,21 +26,26 @@ def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
     """Both models, as plain matrices where they are the networks of this package, else as they are."""
     x = torch.from_numpy(bundle.reference_x[:TRIED]).float()
     u = torch.from_numpy(bundle.reference_u[:TRIED]).float()
-    dynamics: Any = ScriptDynamics(bundle.dynamics)
-    score: Any = ScriptScore(bundle.score)
-    try:
-        plain_dynamics, plain_score = MlpDynamics(bundle.dynamics), MlpScore(bundle.score)
-        if _alike(plain_dynamics.step(x, u)[0] - x, dynamics.step(x, u)[0] - x):
-            dynamics = plain_dynamics
-        if all(_alike(plain_score(x, u, k), score(x, u, k)) for k in range(len(bundle.sigmas))):
-            score = plain_score
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):  # another architecture
-        pass
+    file_dynamics, file_score = ScriptDynamics(bundle.dynamics), ScriptScore(bundle.score)
+    dynamics: nn.Module = file_dynamics
+    score: nn.Module = file_score
+    # Another architecture ends the attempt; where fewer bits do too much harm, more are taken.
+    with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        for layer in (accurate, fast):
+            tried = MlpDynamics(bundle.dynamics, layer)
+            moved = file_dynamics.predict(x, u) - x
+            if _alike(accurate, tried.predict(x, u) - x, moved) and _alike(layer, tried.step(x, u)[0] - x, moved):
+                dynamics = tried
+    with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        for layer in (accurate, fast):
+            plain = MlpScore(bundle.score, layer)
+            if all(_alike(layer, plain(x, u, k), file_score(x, u, k)) for k in range(len(bundle.sigmas))):
+                score = plain
     return dynamics, score
 
 
-def _alike(found: Tensor, wanted: Tensor) -> bool:
-    return found.shape == wanted.shape and bool((found - wanted).abs().max() <= TOLERANCE * wanted.abs().max())
+def _alike(layer: LayerOf, found: Tensor, wanted: Tensor) -> bool:
+    return found.shape == wanted.shape and bool((found - wanted).norm() <= TOLERANCES[layer] * wanted.norm())
 
 
 class ScriptDynamics(nn.Module):
@@ -56,6 +61,11 @@ class ScriptDynamics(nn.Module):
             x, u = x.detach().requires_grad_(), u.detach().requires_grad_()
             x_next = self._module(x, u)
         return x_next.detach(), [x, u, x_next]
+
+    def predict(self, x: Tensor, u: Tensor) -> Tensor:
+        """The next state alone."""
+        found: Tensor = self._module(x, u)
+        return found
 
     def pull_back(self, tape: list[Tensor], gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients by x and u."""
@@ -82,16 +92,13 @@ class MlpDynamics(nn.Module):
 
     Args:
         module: its TorchScript.
+        fast: makes the hidden layers of `step` and `pull_back`; those of `predict` are accurate.
 
     Raises:
         AttributeError, KeyError, RuntimeError: it is something else.
     """
 
-    weights: list[Tensor]
-    transposed: list[Tensor]
-    biases: list[Tensor]
-
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, fast: LayerOf = accurate) -> None:
         super().__init__()
         x_scale, u_scale = float(module.x_scale), float(module.u_scale)
         weights, biases = _layers(module.state_dict(), "net.net.{}", step=2)
@@ -102,35 +109,46 @@ class MlpDynamics(nn.Module):
         by_pusher = -by_markers.view(len(first), -1, 2).sum(1)
         first = torch.cat([by_markers, by_pusher, first[:, seen:] / u_scale], dim=1)
         scaled = x_scale / u_scale
-        self.weights = [w.float().contiguous() for w in (first, *weights[1:-1], last * scaled)]
-        self.biases = [*biases[:-1], (biases[-1].double() * scaled).float()]
-        # addmm takes the transpose without a copy; the sweep back takes the matrix itself.
-        self.transposed = [w.t() for w in self.weights]
-        self.depth = len(self.weights) - 1
+        weights = [first.float(), *weights[1:-1], (last * scaled).float()]
+        hidden = list(zip(weights[:-1], biases[:-1], strict=True))
+        self.hidden = nn.ModuleList(fast(w, b) for w, b in hidden)
+        self.accurate = nn.ModuleList(accurate(w, b) for w, b in hidden)
+        self.last = PlainLinear(weights[-1], (biases[-1].double() * scaled).float())
+        self.back_last = PlainLinear(weights[-1].t(), None)
+        self.back_hidden = nn.ModuleList(fast(w.t(), None) for w in reversed(weights[:-1]))
 
     @torch.jit.export
     def step(self, x: Tensor, u: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The next state, and what `pull_back` needs of this one."""
         h = torch.cat([x, u], dim=1)
         tape = [u]
-        for k in range(self.depth):
-            h = torch.addmm(self.biases[k], h, self.transposed[k]).relu_()
+        for layer in self.hidden:
+            h = layer(h).relu_()
             tape.append(h)
-        matrix = torch.addmm(self.biases[self.depth], h, self.transposed[self.depth]).view(x.shape[0], -1, 2)
+        matrix = self.last(h).view(x.shape[0], -1, 2)
         tape.append(matrix)
-        moved = torch.bmm(matrix, u.unsqueeze(2)).squeeze(2)
-        return x + torch.cat([moved, u], dim=1), tape
+        return self._moved(x, u, matrix), tape
+
+    @torch.jit.export
+    def predict(self, x: Tensor, u: Tensor) -> Tensor:
+        """The next state alone, as exactly as it is worth: for what is shown, compared and kept."""
+        h = torch.cat([x, u], dim=1)
+        for layer in self.accurate:
+            h = layer(h).relu_()
+        return self._moved(x, u, self.last(h).view(x.shape[0], -1, 2))
+
+    def _moved(self, x: Tensor, u: Tensor, matrix: Tensor) -> Tensor:
+        return x + torch.cat([torch.bmm(matrix, u.unsqueeze(2)).squeeze(2), u], dim=1)
 
     @torch.jit.export
     def pull_back(self, tape: list[Tensor], gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients by x and u."""
         u, matrix = tape[0], tape[-1]
         by_moved = gradient[:, :-2]
-        g = (by_moved.unsqueeze(2) * u.unsqueeze(1)).flatten(1)
-        for k in range(self.depth, 0, -1):
+        g = self.back_last((by_moved.unsqueeze(2) * u.unsqueeze(1)).flatten(1))
+        for k, layer in enumerate(self.back_hidden):
             # Zero where the ReLU was.
-            g = torch.ops.aten.threshold_backward(torch.mm(g, self.weights[k]), tape[k], 0.0)
-        g = torch.mm(g, self.weights[0])
+            g = layer(torch.ops.aten.threshold_backward(g, tape[-2 - k], 0.0))
         by_u = torch.bmm(by_moved.unsqueeze(1), matrix).squeeze(1) + gradient[:, -2:] + g[:, -2:]
         return gradient + g[:, :-2], by_u
 
@@ -140,34 +158,35 @@ class MlpScore(nn.Module):
 
     Args:
         module: its TorchScript.
+        fast: makes the hidden layers.
 
     Raises:
         AttributeError, KeyError, RuntimeError: it is something else.
     """
 
-    transposed: list[Tensor]
-    biases: list[Tensor]
     tokens: list[Tensor]
     sigmas: list[float]
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, fast: LayerOf = accurate) -> None:
         super().__init__()
         state = module.state_dict()
         centre, scale = state["centre"].double(), state["scale"].double()
         weights, biases = _layers(state, "net.linears.{}")
         first = weights[0].double() / scale
         head, bias = state["net.head.weight"].double() / scale[:, None], state["net.head.bias"].double() / scale
-        self.transposed = [first.float().t(), *(w.t() for w in weights[1:]), head.float().t()]
-        self.biases = [(biases[0].double() - first @ centre).float(), *biases[1:], bias.float()]
+        weights, biases = [first.float(), *weights[1:]], [(biases[0].double() - first @ centre).float(), *biases[1:]]
+        self.hidden = nn.ModuleList(fast(w, b) for w, b in zip(weights, biases, strict=True))
+        self.head = PlainLinear(head.float(), bias.float())
         self.tokens = [state[f"net.tokens.{k}.weight"] for k in range(len(weights))]
         self.sigmas = state["sigmas"].tolist()
 
     def forward(self, x: Tensor, u: Tensor, level: int) -> Tensor:
         """At B points."""
         h = torch.cat([x, u], dim=1)
-        for k in range(len(self.tokens)):
-            h = torch.addmm(self.biases[k], h, self.transposed[k]).relu_().mul_(self.tokens[k][level])
-        return torch.addmm(self.biases[-1], h, self.transposed[-1]).div_(self.sigmas[level])
+        for k, layer in enumerate(self.hidden):
+            h = layer(h).relu_().mul_(self.tokens[k][level])
+        found: Tensor = self.head(h).div_(self.sigmas[level])
+        return found
 
 
 def _layers(state: dict[str, Tensor], name: str, step: int = 1) -> tuple[list[Tensor], list[Tensor]]:

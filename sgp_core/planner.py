@@ -78,25 +78,21 @@ class Planner:
         started_s = self._clock()
         x0 = torch.from_numpy(state.x).float()
         target = torch.from_numpy(goal.markers_m).float().reshape(-1)
-        u = self._bounded(state.x, self._guesses(warm_start, generator))
-        adam, budget = Adam(u.shape, config.learning_rate), Budget(config, started_s)
-        best_j, best_u, warm_j = np.full(len(u), np.inf), u.copy(), np.inf
+        u = self.starts(state, warm_start, generator)
+        warm, adam, budget = u[:1], Adam(u.shape, config.learning_rate), Budget(config, started_s)
+        best_j, best_u = np.full(len(u), np.inf), u
         for i in itertools.count():
             share = budget.share(i, self._clock())
             if share >= 1.0:
-                j, gradient = self._objective(x0, u, target), None
-            else:
-                level = self.levels[int(share * len(self.levels) + 1e-9)]
-                j, gradient = (found.numpy() for found in iteration(x0, torch.from_numpy(u), target, level))
-            warm_j = float(j[0]) if i == 0 else warm_j
+                break
+            level = self.levels[int(share * len(self.levels) + 1e-9)]
+            j, gradient = (found.numpy() for found in iteration(x0, torch.from_numpy(u), target, level))
             better = j < best_j
             best_j, best_u = np.where(better, j, best_j), np.where(better[:, None, None], u, best_u)
-            if gradient is None:
-                break
             # Adam on the action as a fraction of the step limit, so that a learning rate means the same at any scale.
             u = self._bounded(state.x, u - config.step_limit_m * adam.move(gradient * config.step_limit_m))
-        best = int(best_j.argmin())
-        plan = self._result(state, x0, target, best_u[best], float(best_j[best]), warm_j)
+        # Iterations may be rough (sgp_core.packing); what is kept is compared in full.
+        plan = self._best(state, x0, target, np.concatenate([warm, best_u, u]))
         return dataclasses.replace(plan, iterations=i, solve_s=self._clock() - started_s)
 
     @torch.no_grad()
@@ -104,15 +100,18 @@ class Planner:
         """||gradient of the penalty|| / ||gradient of the task cost|| by the actions, at one noise level."""
         x0, target = torch.from_numpy(state.x).float(), torch.from_numpy(goal.markers_m).float().reshape(-1)
         iteration = self._iteration
-        rollout = iteration.rollout(x0, torch.from_numpy(u).float()[None], target)
+        rollout = iteration.rollout(x0, torch.from_numpy(u).float()[None], target, False)
         penalty = iteration.pull_back(rollout, *iteration.penalty_gradient(rollout, level))
         task = iteration.pull_back(rollout, *iteration.task_gradient(rollout))
         return float(penalty.norm() / task.norm())
 
-    def _guesses(self, warm_start: Float[ndarray, "T 2"], generator: torch.Generator) -> Float[ndarray, "B T 2"]:
-        """The warm start and, for each further restart, steps drawn evenly from within the limit."""
+    def starts(
+        self, state: State, warm_start: Float[ndarray, "T 2"], generator: torch.Generator
+    ) -> Float[ndarray, "B T 2"]:
+        """The warm start and, for each further restart, steps drawn evenly from within the limit; within the bounds."""
         draws = torch.rand(self.config.restarts - 1, *warm_start.shape, generator=generator) * 2.0 - 1.0
-        return np.concatenate([warm_start[None], draws.numpy() * self.config.step_limit_m])
+        guesses = np.concatenate([warm_start[None], draws.numpy() * self.config.step_limit_m])
+        return self._bounded(state.x, guesses)
 
     def _bounded(self, x0: Float[ndarray, "nx"], u: Float[ndarray, "B T 2"]) -> Float[ndarray, "B T 2"]:
         """Nearest steps, one after the other, that respect the step limit and keep the pusher where it may be."""
@@ -124,29 +123,26 @@ class Planner:
             pusher = pusher + steps[:, t]
         return steps
 
-    def _objective(self, x0: Tensor, u: Float[ndarray, "B T 2"], target: Tensor) -> Float[ndarray, "B"]:
-        found: ndarray = self._iteration.objective(self._iteration.rollout(x0, torch.from_numpy(u), target)).numpy()
-        return found
-
-    def _result(
-        self, state: State, x0: Tensor, target: Tensor, u: Float[ndarray, "T 2"], j: float, warm_j: float
-    ) -> Plan:
-        rollout = self._iteration.rollout(x0, torch.from_numpy(u)[None], target)
-        distance2 = float(rollout.distance2.sum())
-        if not np.isfinite(j):
+    def _best(self, state: State, x0: Tensor, target: Tensor, candidates: Float[ndarray, "B T 2"]) -> Plan:
+        """The candidate of lowest J; the first one is the warm start."""
+        rollout = self._iteration.rollout(x0, torch.from_numpy(candidates), target, True)
+        j = self._iteration.objective(rollout).numpy()
+        k = int(j.argmin())
+        u, distance2 = candidates[k].astype(float), float(rollout.distance2[k].sum())
+        if not np.isfinite(j[k]):
             u = np.zeros_like(u)
             status = PlanStatus.FAILED
         else:
-            status = PlanStatus.IMPROVED if j < warm_j else PlanStatus.KEPT_WARM_START
+            status = PlanStatus.IMPROVED if j[k] < j[0] else PlanStatus.KEPT_WARM_START
         return Plan(
             stamp_s=state.stamp_s,
-            x=rollout.x[0].double().numpy(),
-            u=u.astype(float),
-            objective=j,
-            task_cost=float(rollout.task_cost[0]),
+            x=rollout.x[k].double().numpy(),
+            u=u,
+            objective=float(j[k]),
+            task_cost=float(rollout.task_cost[k]),
             distance2=distance2,
             data_distance=max(0.0, distance2 / len(u)) ** 0.5,
-            warm_start_objective=warm_j,
+            warm_start_objective=float(j[0]),
             status=status,
             iterations=0,
             solve_s=0.0,

@@ -28,6 +28,7 @@ from sgp_core.share import share_path
 from sgp_core.sim.collect import CollectConfig, collect
 from sgp_core.types import Goal, State
 from sgp_ros import calibrate
+from sgp_ros.bench import bench
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +37,7 @@ app = typer.Typer(
     epilog="First steps: `sgp demo`. Your own model: `sgp collect`, `sgp train`, `sgp evaluate`.",
 )
 app.add_typer(calibrate.app, name="calibrate")
+app.command()(bench)
 console = Console(highlight=False)
 
 LayoutOption = Annotated[Path | None, typer.Option(help="marker layout YAML; config/layout.yaml when left out")]

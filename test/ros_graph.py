@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from rclpy.qos import QoSProfile
 from sgp_ros.processes import free_domain
 
 ROOT = Path(__file__).resolve().parents[1]
+END_S = 5.0
 TIMEOUT_S = 40.0  # a busy machine takes seconds to import torch, and discovery may take seconds more
 
 
@@ -67,10 +69,16 @@ class Graph:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Everybody else first, and in good order: Fast DDS now and then crashes when a participant is removed while
+        # others still send to it, and one that is killed while it holds a lock in shared memory takes others with it.
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(END_S)
         self._ending = True
         self._thread.join()
-        # Before the others are killed: Fast DDS uses shared memory between processes of one machine whatever is set,
-        # and one that dies while it holds a lock in there can take the others with it.
+        self._executor.shutdown()
         self.probe.destroy_node()
         self._context.try_shutdown()
         for process in self._processes.values():
