@@ -91,7 +91,7 @@ class Watch:
         now_s, began_s = convert.clock_seconds(self.node.get_clock().now().nanoseconds), time.monotonic()
         plan = self.wait("plan", lambda: next((p for p in self.plans if convert.seconds(p.header.stamp) > now_s), None))
         self.values = {}  # the status of this plan comes after it
-        self.wait("status", lambda: self.values.get("solve_ms"))
+        self.wait("status", lambda: self.values.get("plan_ms"))
         return plan, time.monotonic() - began_s
 
 
@@ -99,7 +99,7 @@ def row(name: str, value: object, watch: Watch, took_s: float) -> str:
     plan, came_s = watch.next_plan()
     way = np.array([[p.pose.position.x, p.pose.position.y] for p in plan.poses])
     longest_mm = 1e3 * float(np.abs(np.diff(way, axis=0)).max())
-    figures = [f"{float(watch.values[key]):.3g}" for key in ("objective", "data_distance", "solve_ms")]
+    figures = [f"{float(watch.values[key]):.3g}" for key in ("objective", "data_distance", "plan_ms")]
     cells = (name, value, f"{took_s * 1e3:.0f}", f"{came_s:.2f}", len(way) - 1, f"{longest_mm:.1f}", *figures)
     return f"| {' | '.join(map(str, cells))} |"
 

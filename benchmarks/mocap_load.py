@@ -20,9 +20,10 @@ import rclpy
 from geometry_msgs.msg import Point, Pose, PoseArray, PoseStamped
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import PointCloud2, PointField
+from sensor_msgs.msg import PointCloud2
 
 from sgp_ros import convert
+from sgp_ros.convert_mocap import cloud_to_msg
 from sgp_ros.mocap_settings import load_layout
 from sgp_ros.processes import ros_environment
 from sgp_ros.running import SENSOR_QOS
@@ -52,7 +53,8 @@ def publish(kind: str, rate_hz: float) -> None:
         markers = LAYOUT.markers_at(0.5, 0.0, 0.0) + random.normal(0.0, NOISE_M, (LAYOUT.count, 2))
         pusher.publish(PoseStamped(header=header, pose=at(0.4, 0.0)))
         if kind == "point_cloud":
-            publishers[0].publish(cloud(header, random.permutation(markers)))
+            points = np.column_stack([random.permutation(markers), np.full(len(markers), 0.04)])
+            publishers[0].publish(cloud_to_msg(convert.seconds(header.stamp), header.frame_id, points))
             continue
         places = markers if kind == "marker_poses" else np.array([[0.5, 0.0]]) + random.normal(0.0, NOISE_M, (1, 2))
         for publisher, (x, y) in zip(publishers, places, strict=True):
@@ -61,13 +63,6 @@ def publish(kind: str, rate_hz: float) -> None:
 
 def at(x_m: float, y_m: float) -> Pose:
     return Pose(position=Point(x=x_m, y=y_m, z=0.04))
-
-
-def cloud(header: object, points: np.ndarray) -> PointCloud2:
-    data = np.column_stack([points, np.full(len(points), 0.04)]).astype("<f4").tobytes()
-    fields = [PointField(name=n, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, n in enumerate("xyz")]
-    size = {"height": 1, "width": len(points), "point_step": 12, "row_step": len(data)}
-    return PointCloud2(header=header, fields=fields, data=data, is_dense=True, **size)
 
 
 def measure(node: Node, kind: str, rate_hz: int, seconds: float) -> tuple[float, float, float, float]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sgp_core.bundle import ModelBundle
-from sgp_core.packing import TOLERANCES, LayerOf, PlainLinear, accurate, fast
+from sgp_core.packing import TOLERANCES, LayerOf, PlainLinear, accurate, fast, plain
 
 TRIED = 64  # reference tuples
 
@@ -31,16 +31,16 @@ def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
     score: nn.Module = file_score
     # Another architecture ends the attempt; where fewer bits do too much harm, more are taken.
     with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        for layer in (accurate, fast):
-            tried = MlpDynamics(bundle.dynamics, layer)
+        for kept, layer in ((plain, plain), (accurate, accurate), (accurate, fast)):
+            tried = MlpDynamics(bundle.dynamics, layer, kept)
             moved = file_dynamics.predict(x, u) - x
-            if _alike(accurate, tried.predict(x, u) - x, moved) and _alike(layer, tried.step(x, u)[0] - x, moved):
+            if _alike(kept, tried.predict(x, u) - x, moved) and _alike(layer, tried.step(x, u)[0] - x, moved):
                 dynamics = tried
     with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        for layer in (accurate, fast):
-            plain = MlpScore(bundle.score, layer)
-            if all(_alike(layer, plain(x, u, k), file_score(x, u, k)) for k in range(len(bundle.sigmas))):
-                score = plain
+        for layer in (plain, accurate, fast):
+            candidate = MlpScore(bundle.score, layer)
+            if all(_alike(layer, candidate(x, u, k), file_score(x, u, k)) for k in range(len(bundle.sigmas))):
+                score = candidate
     return dynamics, score
 
 
@@ -92,13 +92,14 @@ class MlpDynamics(nn.Module):
 
     Args:
         module: its TorchScript.
-        fast: makes the hidden layers of `step` and `pull_back`; those of `predict` are accurate.
+        layer: makes the hidden layers of `step` and `pull_back`.
+        kept: makes those of `predict`.
 
     Raises:
         AttributeError, KeyError, RuntimeError: it is something else.
     """
 
-    def __init__(self, module: Any, fast: LayerOf = accurate) -> None:
+    def __init__(self, module: Any, layer: LayerOf = plain, kept: LayerOf = plain) -> None:
         super().__init__()
         x_scale, u_scale = float(module.x_scale), float(module.u_scale)
         weights, biases = _layers(module.state_dict(), "net.net.{}", step=2)
@@ -111,11 +112,11 @@ class MlpDynamics(nn.Module):
         scaled = x_scale / u_scale
         weights = [first.float(), *weights[1:-1], (last * scaled).float()]
         hidden = list(zip(weights[:-1], biases[:-1], strict=True))
-        self.hidden = nn.ModuleList(fast(w, b) for w, b in hidden)
-        self.accurate = nn.ModuleList(accurate(w, b) for w, b in hidden)
+        self.hidden = nn.ModuleList(layer(w, b) for w, b in hidden)
+        self.accurate = nn.ModuleList(kept(w, b) for w, b in hidden)
         self.last = PlainLinear(weights[-1], (biases[-1].double() * scaled).float())
         self.back_last = PlainLinear(weights[-1].t(), None)
-        self.back_hidden = nn.ModuleList(fast(w.t(), None) for w in reversed(weights[:-1]))
+        self.back_hidden = nn.ModuleList(layer(w.t(), None) for w in reversed(weights[:-1]))
 
     @torch.jit.export
     def step(self, x: Tensor, u: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -158,7 +159,7 @@ class MlpScore(nn.Module):
 
     Args:
         module: its TorchScript.
-        fast: makes the hidden layers.
+        layer: makes the hidden layers.
 
     Raises:
         AttributeError, KeyError, RuntimeError: it is something else.
@@ -167,7 +168,7 @@ class MlpScore(nn.Module):
     tokens: list[Tensor]
     sigmas: list[float]
 
-    def __init__(self, module: Any, fast: LayerOf = accurate) -> None:
+    def __init__(self, module: Any, layer: LayerOf = plain) -> None:
         super().__init__()
         state = module.state_dict()
         centre, scale = state["centre"].double(), state["scale"].double()
@@ -175,7 +176,7 @@ class MlpScore(nn.Module):
         first = weights[0].double() / scale
         head, bias = state["net.head.weight"].double() / scale[:, None], state["net.head.bias"].double() / scale
         weights, biases = [first.float(), *weights[1:]], [(biases[0].double() - first @ centre).float(), *biases[1:]]
-        self.hidden = nn.ModuleList(fast(w, b) for w, b in zip(weights, biases, strict=True))
+        self.hidden = nn.ModuleList(layer(w, b) for w, b in zip(weights, biases, strict=True))
         self.head = PlainLinear(head.float(), bias.float())
         self.tokens = [state[f"net.tokens.{k}.weight"] for k in range(len(weights))]
         self.sigmas = state["sigmas"].tolist()

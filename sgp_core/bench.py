@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgp_core.adjoint import ScriptDynamics
+from sgp_core.adjoint import MlpDynamics, ScriptDynamics, models_of
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import PlannerConfig
 from sgp_core.iteration import Iteration
@@ -70,7 +70,9 @@ class Bench:
             advance: called after each state; one more than `states` is planned from, to warm up.
         """
         torch.set_num_threads(case.threads)
-        networks = self._networks.setdefault(case.hidden, resized(self._bundle, case.hidden))
+        if case.hidden not in self._networks:
+            self._networks[case.hidden] = resized(self._bundle, case.hidden)
+        networks = self._networks[case.hidden]
         bundle = networks.bundle
         config = PlannerConfig(
             horizon=case.horizon, restarts=case.restarts, iterations=case.iterations, workspace_m=WORKSPACE_M
@@ -159,7 +161,7 @@ def _summary(times: dict[str, list[float]], objectives: dict[str, list[float]]) 
         "yardstick_ms": statistics.median(times["yardstick"]),
         "frozen_ms": statistics.median(times["frozen"]),
         # How much worse the mean of J is, and the J of the state where it is worst, both as shares.
-        "objective_gap": float(j.mean() / j_yardstick.mean() - 1.0),
+        "objective_gap": float((j.mean() - j_yardstick.mean()) / np.abs(j_yardstick.mean())),
         "objective_worst": float(((j - j_yardstick) / np.abs(j_yardstick)).max()),
     }
 
@@ -171,12 +173,14 @@ def _work(networks: Networks, case: Case) -> dict[str, float]:
     fast this machine reads as many bytes over and over, and how fast it multiplies large matrices, is measured.
     """
     matrices = [[w for n, w in m.named_parameters() if w.dim() == 2 and "tokens" not in n] for m in networks.modules]
-    dynamics, score = (sum(bytes_of(w) for w in of_one) for of_one in matrices)
     count = sum(w.numel() for w in matrices[0]) * 2 + sum(w.numel() for w in matrices[1])
+    dynamics, score = models_of(networks.bundle)
+    in_step = bytes_of(dynamics) - (bytes_of(dynamics.accurate) if isinstance(dynamics, MlpDynamics) else 0)
     steps = case.horizon * case.iterations
-    read, flops = 2 * steps * dynamics + case.iterations * score, 2.0 * case.restarts * steps * count
-    ideal_s = max(read / _bytes_per_s(2 * dynamics + score), flops / _flops_per_s())
+    read, flops = steps * in_step + case.iterations * bytes_of(score), 2.0 * case.restarts * steps * count
+    ideal_s = max(read / _bytes_per_s(in_step + bytes_of(score)), flops / _flops_per_s())
     return {
+        "layers": sum(name.startswith("net.linears.") for name, w in networks.score.named_parameters() if w.dim() == 2),
         "read_mb": read * 1e-6,
         "gflop": flops * 1e-9,
         "roofline_ms": ideal_s * 1e3,

@@ -35,9 +35,10 @@ def bench_figure(result: dict[str, Any]) -> Figure:
     for one, (name, rows) in zip(axes[1:], sweeps.items(), strict=True):
         _lines(one, name, rows)
         one.set_ylim(*limits)
+    networks = f"{result['layers']}x{result['hidden']}"
     figure.suptitle(
         f"{result['ratio']:.1f} times as fast as plain PyTorch, {result['ratio_frozen']:.1f} times as fast as one"
-        f" rollout with frozen weights (T {result['horizon']}, {result['iterations']} iterations, 4x{result['hidden']})",
+        f" rollout, weights frozen (T {result['horizon']}, {result['iterations']} iterations, {networks})",
         color=INK,
         fontsize=11,
     )

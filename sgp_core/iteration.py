@@ -1,4 +1,4 @@
-"""Value and gradient of the objective: one call of TorchScript per iteration of the planner.
+"""Value and gradient of the objective, and Adam on them: one call of TorchScript for several iterations.
 
 A call releases Python's lock until it is done. Some two hundred calls of single operations would each hand the lock to
 whoever else wants it, and in a node that receives hundreds of messages a second a plan would take three times as long.
@@ -14,6 +14,9 @@ from sgp_core.adjoint import MlpDynamics, MlpScore, models_of
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import PlannerConfig
 from sgp_core.distance import SmoothedDistance
+from sgp_core.safety import region_of
+
+ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
 
 
 class Rollout(NamedTuple):
@@ -27,10 +30,23 @@ class Rollout(NamedTuple):
     distance2: Tensor  # (B, T), smoothed squared distance to data at the last noise level [normalised]
 
 
+class Descent(NamedTuple):
+    """How far the B candidates of a plan have come."""
+
+    u: Tensor  # (B, T, 2) [m]
+    first: Tensor  # Adam's moments of the gradient by u as a fraction of the step limit (B, T, 2)
+    second: Tensor
+    best_u: Tensor  # (B, T, 2) [m], the best of each candidate so far
+    best_j: Tensor  # (B,)
+    done: int  # iterations
+
+
 class Iteration(nn.Module):
     """J of action sequences, and its gradient by them (Eq. 12), for one bundle under one set of settings."""
 
     sigmas: list[float]
+    low: list[float]
+    high: list[float]
 
     def __init__(self, bundle: ModelBundle, config: PlannerConfig) -> None:
         super().__init__()
@@ -44,6 +60,39 @@ class Iteration(nn.Module):
         self.scale2 = float(bundle.normalizer.x_scale**2)
         self.action_weight, self.beta = config.action_weight, config.beta
         self.sigmas = [float(sigma) for sigma in bundle.sigmas]
+        self.limit, self.rate = config.step_limit_m, config.learning_rate
+        self.beta1, self.beta2, self.epsilon = ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON
+        low, high = region_of(config).box
+        self.low, self.high = low.tolist(), high.tolist()
+
+    @torch.jit.export
+    def descend(self, x0: Tensor, target: Tensor, descent: Descent, levels: list[int]) -> Descent:
+        """One iteration of Adam at each of these noise levels, one after the other."""
+        u, first, second, best_u, best_j, done = descent
+        for level in levels:
+            j, gradient = self.forward(x0, u, target, level)
+            better = j < best_j
+            best_j, best_u = torch.where(better, j, best_j), torch.where(better[:, None, None], u, best_u)
+            # Adam on the action as a fraction of the step limit, so that a learning rate means the same at any scale.
+            gradient = gradient * self.limit
+            done += 1
+            first = torch.lerp(first, gradient, 1.0 - self.beta1)
+            second = torch.lerp(second, gradient * gradient, 1.0 - self.beta2)
+            spread = (second / (1.0 - self.beta2**done)).sqrt_().add_(self.epsilon)
+            u = self.bounded(x0, u - (self.limit * self.rate / (1.0 - self.beta1**done)) * first / spread)
+        return Descent(u, first, second, best_u, best_j, done)
+
+    def bounded(self, x0: Tensor, u: Tensor) -> Tensor:
+        """Nearest steps that respect the step limit and keep the pusher in the box around the workspace."""
+        steps: list[Tensor] = []
+        pusher = x0[-2:]
+        low, high = torch.tensor(self.low), torch.tensor(self.high)
+        for t in range(u.shape[1]):
+            # From outside the workspace the way back may be longer than a step.
+            end = torch.minimum(torch.maximum(pusher + u[:, t].clamp(-self.limit, self.limit), low), high)
+            steps.append((end - pusher).clamp_(-self.limit, self.limit))
+            pusher = pusher + steps[t]
+        return torch.stack(steps, dim=1)
 
     def forward(self, x0: Tensor, u: Tensor, target: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """J (B,) and its gradient (B, T, 2) with d^2 smoothed by sigma of `level`.

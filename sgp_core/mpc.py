@@ -14,8 +14,12 @@ from sgp_core.bundle import ModelBundle
 from sgp_core.config import MpcConfig, PlannerConfig
 from sgp_core.layout import MarkerLayout, wrap_angle
 from sgp_core.planner import Planner
+from sgp_core.prediction import Outlook
 from sgp_core.safety import check_step
 from sgp_core.types import Goal, MpcCarry, Plan, PlanStatus, Reason, State, Step
+
+# Of a control period: the rest is for messages, and for what else the machine has to do.
+BUDGET_SHARE = 0.6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,9 @@ class Controller:
         self._mpc = mpc
         self._planner = Planner(bundle, planner)
 
-    def control(self, state: State, goal: Goal, carry: MpcCarry, *, executed: bool = True) -> Decision:
+    def control(
+        self, state: State, goal: Goal, carry: MpcCarry, *, executed: bool = True, outlook: Outlook | None = None
+    ) -> Decision:
         """Decide on the next step.
 
         Args:
@@ -54,6 +60,7 @@ class Controller:
             goal: goal markers.
             carry: what the last cycle handed on.
             executed: false when the pusher did not carry out the last step; the warm start is then not advanced.
+            outlook: when the step will begin and what the pusher does until then; None begins at the stamp of `state`.
         """
         error_m, yaw_rad = goal_error(self._bundle.layout, state, goal)
         slack = self._mpc.goal_hysteresis if carry.arrived else 1.0
@@ -66,6 +73,8 @@ class Controller:
                 marker_error_m=error_m,
                 yaw_error_rad=yaw_rad,
             )
+        if outlook is not None:
+            state = self._planner.predict(state, outlook)
         generator = torch.Generator()
         generator.set_state(torch.frombuffer(bytearray(carry.generator_state), dtype=torch.uint8))
         plan = self._planner.plan(state, goal, self._warm_start(state, carry, executed), generator)
@@ -102,6 +111,13 @@ class Controller:
                 f"; budget_ms = {config.budget_ms:g} was over after {plan.iterations} of {config.iterations} iterations"
             )
         return Step(stamp_s=state.stamp_s, u=plan.u[0], status=Reason.RUNNING, reason=words)
+
+
+def in_time(planner: PlannerConfig, mpc: MpcConfig) -> PlannerConfig:
+    """The planner's settings for a loop of this rate: without a budget of its own, a plan takes 60 % of a period."""
+    if planner.budget_ms > 0.0:
+        return planner
+    return dataclasses.replace(planner, budget_ms=BUDGET_SHARE * 1e3 / mpc.rate_hz)
 
 
 def advance(u: Float[ndarray, "T 2"], steps: float) -> Float[ndarray, "T 2"]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,11 +25,13 @@ from torch import Tensor
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import ALL_SIGMAS, PlannerConfig
 from sgp_core.errors import InputError
-from sgp_core.iteration import iteration_of
+from sgp_core.iteration import Descent, iteration_of
+from sgp_core.prediction import Outlook
 from sgp_core.safety import region_of
 from sgp_core.types import Goal, Plan, PlanStatus, State
 
-ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
+# Iterations per call of TorchScript.
+BURST, BUDGET_BURST = 10, 2
 
 
 class Planner:
@@ -58,6 +59,8 @@ class Planner:
             )
         config.check_step_duration(bundle.step_duration_s)
         self._region = region_of(config)
+        # Nothing but a box can be kept to inside of TorchScript, and nobody looks at the clock in there.
+        self._burst = (BUDGET_BURST if config.budget_ms else BURST) if self._region.is_box else 1
 
     @functools.cached_property
     def _iteration(self) -> Any:
@@ -76,24 +79,31 @@ class Planner:
         """
         config, iteration = self.config, self._iteration
         started_s = self._clock()
+        if not (np.isfinite(state.x).all() and np.isfinite(goal.markers_m).all()):
+            return _failed(state, config.horizon)
         x0 = torch.from_numpy(state.x).float()
         target = torch.from_numpy(goal.markers_m).float().reshape(-1)
-        u = self.starts(state, warm_start, generator)
-        warm, adam, budget = u[:1], Adam(u.shape, config.learning_rate), Budget(config, started_s)
-        best_j, best_u = np.full(len(u), np.inf), u
-        for i in itertools.count():
-            share = budget.share(i, self._clock())
-            if share >= 1.0:
-                break
-            level = self.levels[int(share * len(self.levels) + 1e-9)]
-            j, gradient = (found.numpy() for found in iteration(x0, torch.from_numpy(u), target, level))
-            better = j < best_j
-            best_j, best_u = np.where(better, j, best_j), np.where(better[:, None, None], u, best_u)
-            # Adam on the action as a fraction of the step limit, so that a learning rate means the same at any scale.
-            u = self._bounded(state.x, u - config.step_limit_m * adam.move(gradient * config.step_limit_m))
+        starts = self.starts(state, warm_start, generator)
+        u, budget = torch.from_numpy(starts), Budget(config, started_s)
+        descent = Descent(u, torch.zeros_like(u), torch.zeros_like(u), u, torch.full((len(u),), torch.inf), 0)
+        while shares := budget.shares(descent.done, self._clock(), self._burst):
+            levels = [self.levels[int(share * len(self.levels) + 1e-9)] for share in shares]
+            descent = Descent(*iteration.descend(x0, target, descent, levels))
+            if not self._region.is_box:
+                bounded = torch.from_numpy(self._bounded(state.x, descent.u.numpy()))
+                descent = descent._replace(u=bounded)
+        candidates = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
         # Iterations may be rough (sgp_core.packing); what is kept is compared in full.
-        plan = self._best(state, x0, target, np.concatenate([warm, best_u, u]))
-        return dataclasses.replace(plan, iterations=i, solve_s=self._clock() - started_s)
+        plan = self._best(state, x0, target, self._bounded(state.x, candidates))
+        return dataclasses.replace(plan, iterations=descent.done, solve_s=self._clock() - started_s)
+
+    @torch.no_grad()
+    def predict(self, state: State, outlook: Outlook) -> State:
+        """The state at the start of a plan, after the pusher was led a little further (pushing is quasistatic)."""
+        if not outlook.motion_m.any():
+            return State(stamp_s=outlook.start_s, x=state.x)
+        x, u = (torch.from_numpy(v).float()[None] for v in (state.x, outlook.motion_m))
+        return State(stamp_s=outlook.start_s, x=self._iteration.dynamics.predict(x, u)[0].double().numpy())
 
     @torch.no_grad()
     def gradient_ratio(self, state: State, goal: Goal, u: Float[ndarray, "T 2"], level: int) -> float:
@@ -128,12 +138,9 @@ class Planner:
         rollout = self._iteration.rollout(x0, torch.from_numpy(candidates), target, True)
         j = self._iteration.objective(rollout).numpy()
         k = int(j.argmin())
-        u, distance2 = candidates[k].astype(float), float(rollout.distance2[k].sum())
         if not np.isfinite(j[k]):
-            u = np.zeros_like(u)
-            status = PlanStatus.FAILED
-        else:
-            status = PlanStatus.IMPROVED if j[k] < j[0] else PlanStatus.KEPT_WARM_START
+            return _failed(state, len(candidates[k]))
+        u, distance2 = candidates[k].astype(float), float(rollout.distance2[k].sum())
         return Plan(
             stamp_s=state.stamp_s,
             x=rollout.x[k].double().numpy(),
@@ -143,10 +150,27 @@ class Planner:
             distance2=distance2,
             data_distance=max(0.0, distance2 / len(u)) ** 0.5,
             warm_start_objective=float(j[0]),
-            status=status,
+            status=PlanStatus.IMPROVED if j[k] < j[0] else PlanStatus.KEPT_WARM_START,
             iterations=0,
             solve_s=0.0,
         )
+
+
+def _failed(state: State, horizon: int) -> Plan:
+    """Rest, and no objective to show for it."""
+    return Plan(
+        stamp_s=state.stamp_s,
+        x=np.tile(state.x, (horizon + 1, 1)),
+        u=np.zeros((horizon, 2)),
+        objective=np.inf,
+        task_cost=np.inf,
+        distance2=np.inf,
+        data_distance=np.inf,
+        warm_start_objective=np.inf,
+        status=PlanStatus.FAILED,
+        iterations=0,
+        solve_s=0.0,
+    )
 
 
 class Budget:
@@ -154,37 +178,20 @@ class Budget:
 
     def __init__(self, config: PlannerConfig, started_s: float) -> None:
         self._iterations, self._budget_s = config.iterations, config.budget_ms * 1e-3
-        self._started_s = self._seen_s = started_s
-        self._longest_s = 0.0
+        self._started_s = started_s
 
-    def share(self, done: int, now_s: float) -> float:
-        """Share of the plan that is done; 1 when it has to end, with what it takes to conclude still in the budget."""
-        if self._budget_s == 0.0 or done == 0:
-            self._seen_s = now_s
-            return done / self._iterations
-        self._longest_s, self._seen_s = max(self._longest_s, now_s - self._seen_s), now_s
-        # To conclude takes about as long as one iteration.
-        left_s = self._budget_s - 2.0 * self._longest_s
-        by_time = (now_s - self._started_s) / left_s if left_s > 0.0 else 1.0
-        return max(done / self._iterations, by_time)
-
-
-class Adam:
-    """Adam's moves for one plan: its moments start at zero."""
-
-    def __init__(self, shape: tuple[int, ...], learning_rate: float) -> None:
-        self._rate, self._count = learning_rate, 0
-        self._first, self._second = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-
-    def move(self, gradient: Float[ndarray, "B T 2"]) -> Float[ndarray, "B T 2"]:
-        """How far to go against this gradient."""
-        self._count += 1
-        self._first += (1.0 - ADAM_BETA1) * (gradient - self._first)
-        self._second += (1.0 - ADAM_BETA2) * (gradient**2 - self._second)
-        mean = self._first / (1.0 - ADAM_BETA1**self._count)
-        spread = self._second / (1.0 - ADAM_BETA2**self._count)
-        move: ndarray = self._rate * mean / (np.sqrt(spread) + ADAM_EPSILON)
-        return move
+    def shares(self, done: int, now_s: float, count: int) -> list[float]:
+        """Shares of the plan at which the next iterations begin, at most `count`; none when it has to end."""
+        by_time, each = 0.0, 0.0
+        if self._budget_s > 0.0 and done == 0:
+            count = 1  # nobody knows yet how long one takes
+        elif self._budget_s > 0.0:
+            passed_s = now_s - self._started_s
+            # What it takes to conclude has to stay in the budget, and is about as long as two iterations.
+            left_s = self._budget_s - 2.0 * passed_s / done
+            by_time, each = (passed_s / left_s, passed_s / done / left_s) if left_s > 0.0 else (1.0, 0.0)
+        shares = [max((done + k) / self._iterations, by_time + k * each) for k in range(count)]
+        return [share for share in shares if share < 1.0]
 
 
 def _levels(bundle: ModelBundle, config: PlannerConfig) -> list[int]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sgp_core.bundle import ModelBundle, script
+from sgp_core.errors import InputError
 from sgp_core.networks import DynamicsInMetres, DynamicsMLP, ScoreInMetres, ScoreMLP
 
 
@@ -32,6 +33,8 @@ def resized(bundle: ModelBundle, hidden: int) -> Networks:
     (Net2WiderNet of Chen, Goodfellow, Shlens, 2016). Narrower ones drop units, and their plans mean nothing.
     """
     dynamics_state, score_state = bundle.dynamics.state_dict(), bundle.score.state_dict()
+    if "net.net.0.weight" not in dynamics_state or "net.linears.0.weight" not in score_state:
+        raise InputError(f"the networks of {bundle.path} are not those of `sgp train`; only those can be resized")
     layers = sum(name.startswith("net.linears.") and name.endswith("weight") for name in score_state)
     dynamics = DynamicsInMetres(DynamicsMLP(bundle.layout.count, hidden, layers), bundle.normalizer)
     net = ScoreMLP(bundle.layout.state_size + 2, len(bundle.sigmas), hidden, layers)

@@ -48,6 +48,16 @@ class Region:
         holes = holes[(holes[:, 0] < holes[:, 1]) & (holes[:, 2] < holes[:, 3])]
         self._hole_low, self._hole_high = holes[:, [0, 2]], holes[:, [1, 3]]
 
+    @property
+    def box(self) -> tuple[Float[ndarray, "2"], Float[ndarray, "2"]]:
+        """Lowest and highest corner of the rectangle around the workspace [m; table]."""
+        return self._low, self._high
+
+    @property
+    def is_box(self) -> bool:
+        """Whether that rectangle is all there is to know."""
+        return self._rectangle and not len(self._hole_low)
+
     def outside_by(self, points_m: Float[ndarray, "*k 2"]) -> Float[ndarray, "*k"]:
         """How far points lie outside the workspace [m], on its worst side; negative inside. Ignores keep-outs."""
         return (np.asarray(points_m, dtype=float) @ self._normals.T - self._offsets).max(axis=-1)

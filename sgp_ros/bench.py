@@ -15,6 +15,7 @@ from rich.table import Table
 from sgp_core.bench import PAPER_HIDDEN, SWEEPS, Bench, Case
 from sgp_core.bench_plot import bench_figure
 from sgp_core.bundle import load_bundle
+from sgp_core.errors import InputError
 from sgp_core.share import share_path
 
 SWEEP_STATES = 3
@@ -38,6 +39,8 @@ def bench(
     The paper's settings are T 4, 50 iterations, 10 noise levels and one start, with networks of 4x1024. `frozen` is the
     plain version with one rollout instead of two and no gradients of weights. About ten minutes with the sweeps.
     """
+    if plot and plot.suffix not in (".png", ".svg", ".pdf"):
+        raise InputError(f"--plot {plot} must end in .png, .svg or .pdf")
     base = Case(hidden=hidden, threads=threads)
     cases = {name: [dataclasses.replace(base, **{name: v}) for v in values] for name, values in SWEEPS.items()}
     total = states + 1 + sweeps * sum(len(of_one) for of_one in cases.values()) * (SWEEP_STATES + 1)
@@ -62,8 +65,9 @@ def bench(
 
 
 def _print(result: dict[str, Any]) -> None:
+    networks = f"{result['layers']}x{result['hidden']}"
     title = (
-        f"time of a plan, medians: T {result['horizon']}, {result['iterations']} iterations, 4x{result['hidden']},"
+        f"time of a plan, medians: T {result['horizon']}, {result['iterations']} iterations, {networks},"
         f" {result['threads']} thread(s)"
     )
     table = Table(title=title)

@@ -104,6 +104,14 @@ def cloud_points(message: PointCloud2) -> Float[ndarray, "M 3"]:
     return np.column_stack([points[name] for name in "xyz"]).astype(float)
 
 
+def cloud_to_msg(time_s: float, frame: str, points_m: Float[ndarray, "M 3"]) -> PointCloud2:
+    """Points [m] without labels, as 32 bit floats."""
+    data = np.asarray(points_m).astype("<f4").tobytes()
+    fields = [PointField(name=n, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, n in enumerate("xyz")]
+    size = {"height": 1, "width": len(points_m), "point_step": 12, "row_step": len(data)}
+    return PointCloud2(header=convert.header(time_s, frame), fields=fields, data=data, is_dense=True, **size)
+
+
 def named_pose(message: Any, name: str) -> Pose | None:
     """The pose of a body by its name; None when the driver does not list it, as it does when it loses it.
 

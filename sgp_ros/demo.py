@@ -72,6 +72,7 @@ def run_demo(
             bundle=bundle.absolute(),
             bundle_sha256=sha256,
             layout=MarkerLayout.from_dict(index["layout"]),
+            step_duration_s=float(index["step_duration_s"]),
             params_file=share_path("config", "sim.yaml") if params_file is None else params_file.absolute(),
         )
         return _show(demo, console)
@@ -108,7 +109,7 @@ def _show(demo: Demo, console: Console) -> int:
         # Imported once the nodes are on their way: both take a while, and ROS may be missing.
         from sgp_ros.loop import Loop
 
-        with Loop(nodes, demo.out / "bag", NAMESPACE, demo.layout, demo.goal) as loop:
+        with Loop(nodes, demo.out / "bag", NAMESPACE, demo.layout, demo.goal, demo.step_duration_s) as loop:
             observer, progress = loop.observer, Progress(console)
             with console.status("the four nodes are starting"):
                 loop.wait_until_ready(READY_LIMIT_S)

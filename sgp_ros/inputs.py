@@ -26,24 +26,43 @@ class Inputs:
 
     def __init__(self, layout: MarkerLayout, step_duration_s: float) -> None:
         self._layout, self._step_duration_s = layout, step_duration_s
-        self.state: State | None = None  # the last good one
-        self.bad_state: Fault | None = None  # what is wrong with the newest one, if something is
+        self._state: State | None = None  # the last good one
+        self._bad_state: Fault | None = None  # what is wrong with the newest one, if something is
+        self._unread: tuple[PoseArray, float] | None = None
         self.goal: Goal | None = None
         self.pusher: convert.PusherReport | None = None
         self._state_received_s = self._pusher_received_s = 0.0  # steady
         self._pusher_error = ""
 
     def take_state(self, message: PoseArray, steady_s: float) -> None:
-        """A bad state does not replace a good one: that one serves until it is too old."""
+        """Keep the newest; it is read when somebody looks, because far more come than are planned from."""
+        self._unread = message, steady_s
+
+    @property
+    def state(self) -> State | None:
+        """The last good one. A bad one does not replace it: it serves until it is too old."""
+        self._read_state()
+        return self._state
+
+    @property
+    def bad_state(self) -> Fault | None:
+        """What is wrong with the newest one, if something is."""
+        self._read_state()
+        return self._bad_state
+
+    def _read_state(self) -> None:
+        if self._unread is None:
+            return
+        (message, steady_s), self._unread = self._unread, None
         state = convert.state_from_msg(message, self._layout)
         if isinstance(state, State):
             # mocap_node may have been given another layout than the bundle was trained on.
             strange = check_rigid(self._layout.markers(state.x), self._layout)
             state = state if strange is None else Fault(reason=Reason.BAD_STATE, text=f"the state {strange}")
         if isinstance(state, Fault):
-            self.bad_state = state
+            self._bad_state = state
         else:
-            self.state, self.bad_state, self._state_received_s = state, None, steady_s
+            self._state, self._bad_state, self._state_received_s = state, None, steady_s
 
     def take_pusher(self, message: DiagnosticArray, steady_s: float) -> None:
         """The report, or why it cannot be read."""
@@ -67,7 +86,7 @@ class Inputs:
 
     def forget_state(self) -> None:
         """For a clock that was set back; the goal has no time."""
-        self.state = self.bad_state = None
+        self._state = self._bad_state = self._unread = None
 
     def obstacle(
         self, now_s: float, steady_s: float, planner: PlannerConfig, mpc: MpcConfig, *, enabled: bool
@@ -83,18 +102,19 @@ class Inputs:
         """
         if now_s <= 0.0:
             return Fault(reason=Reason.NO_STATE, text="ROS time is 0, waiting for /clock")
-        if self.state is None:
-            return self.bad_state or Fault(reason=Reason.NO_STATE, text="no state yet; is mocap_node running?")
-        wrong = check_state(self.state.x, self.state.stamp_s, now_s, mpc.state_timeout_s, planner)
+        state, bad_state = self.state, self.bad_state
+        if state is None:
+            return bad_state or Fault(reason=Reason.NO_STATE, text="no state yet; is mocap_node running?")
+        wrong = check_state(state.x, state.stamp_s, now_s, mpc.state_timeout_s, planner)
         if wrong is None:
             wrong = check_age(self._state_received_s, steady_s, mpc.state_timeout_s)
-        if wrong is not None and wrong.reason == Reason.STALE_STATE and self.bad_state is not None:
-            return self.bad_state  # states do come; what is wrong with them says more than their age
+        if wrong is not None and wrong.reason == Reason.STALE_STATE and bad_state is not None:
+            return bad_state  # states do come; what is wrong with them says more than their age
         if wrong is not None:
             return wrong
         if self.goal is None:
             return Fault(reason=Reason.NO_GOAL, text="no goal; publish goal_pose or goal_markers")
-        return self._pusher_obstacle(self.state, steady_s, planner) if enabled else None
+        return self._pusher_obstacle(state, steady_s, planner) if enabled else None
 
     def _pusher_obstacle(self, state: State, steady_s: float, limits: LimitsConfig) -> Fault | None:
         pusher = self.pusher

@@ -39,13 +39,20 @@ class Loop:
         namespace: of the nodes.
         layout: of the box.
         goal: box pose x [m], y [m], yaw [rad; table].
+        step_duration_s: of the bundle.
     """
 
     def __init__(
-        self, nodes: NodeProcesses, bag: Path, namespace: str, layout: MarkerLayout, goal: tuple[float, float, float]
+        self,
+        nodes: NodeProcesses,
+        bag: Path,
+        namespace: str,
+        layout: MarkerLayout,
+        goal: tuple[float, float, float],
+        step_duration_s: float,
     ) -> None:
         self._nodes, self._namespace, self._goal = nodes, namespace, goal
-        self.observer = Observer(layout, goal, namespace)
+        self.observer = Observer(layout, goal, namespace, step_duration_s)
         self._context = Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         # Never spun: without parameters and rosout there is nothing to answer.
@@ -94,13 +101,18 @@ class Loop:
             self._poll()
             tell()
 
+    @property
+    def waited_s(self) -> float:
+        """Time since the goal was sent [s]."""
+        return time.time() - self._sent_at_s
+
     def settle(self, max_steps: int) -> float:
         """Wait until SETTLE_S after the last counted step; the true cost then [cm^2].
 
         Raises:
             LoopError: no true box pose came.
         """
-        measured_at_s = max(self._sent_at_s, *self.observer.step_times_s[:max_steps], 0.0) + SETTLE_S
+        measured_at_s = max(self._sent_at_s, self.observer.last_step_s(max_steps)) + SETTLE_S
         deadline_s = time.monotonic() + SETTLE_S + TRUTH_LIMIT_S
         while not self.observer.truth_since(measured_at_s):
             if time.monotonic() > deadline_s:
@@ -115,7 +127,7 @@ class Loop:
         seen = self.observer
         if seen.reached or seen.steps > max_steps:
             return True
-        return seen.steps == max_steps and time.time() > seen.step_times_s[-1] + SETTLE_S + LAST_WORD_S
+        return seen.steps == max_steps and time.time() > seen.last_step_s(max_steps) + SETTLE_S + LAST_WORD_S
 
     def _poll(self) -> None:
         if time.monotonic() >= self._look_at_s:

@@ -17,10 +17,11 @@ from visualization_msgs.msg import MarkerArray
 from sgp_core.bundle import load_bundle
 from sgp_core.config import Config, MpcConfig, PlannerConfig, setting
 from sgp_core.errors import InputError
-from sgp_core.mpc import Controller, initial_carry
+from sgp_core.mpc import Controller, in_time, initial_carry
+from sgp_core.prediction import CommandedMotion, Outlook
 from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_age, check_reach, check_state, check_step
 from sgp_core.share import share_path
-from sgp_core.types import Goal, Plan, PlanStatus, Reason, State
+from sgp_core.types import Goal, Plan, PlanStatus, Reason, State, Step
 from sgp_ros import convert
 from sgp_ros.goal_inputs import GoalConfig, GoalInputs
 from sgp_ros.inputs import Inputs
@@ -31,6 +32,8 @@ from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
 WATCH_PERIOD_S = 0.05
 REPEAT_S = 1.0
 JOIN_S = 0.8
+LATE_S = 0.1
+SWITCH_S = 2e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +64,17 @@ class MpcNode(SgpNode):
         self._inputs = Inputs(self._layout, self._bundle.step_duration_s)
         self._planned_step_ns = 0  # stamp of the step that belongs to the carry; 0 when it was not sent
         self._last_stamp_s = 0.0  # stamp of the last message on `step`, holds included
+        self._due = False  # a control cycle waits for the next state
+        self._planned_from_s = 0.0  # stamp of the last state that was planned from
+        self._held_s = 0.0  # when a step under way was last stopped
         self._under_way_until_s = 0.0  # ROS time
+        self._under_way_to: Goal | None = None
+        self._motion = CommandedMotion(self._bundle.step_duration_s)
         self._now_s = 0.0  # ROS time at the last watch
         self._condition: Fault | None = None  # what was reported last
         self._reported_s = 0.0  # and when, steady
         self._record = PlanRecord()
-        self._done = self.create_guard_condition(self._on_planned)
-        self._worker = PlanWorker(own.torch_threads, self._done.trigger)
+        self._worker = PlanWorker(own.torch_threads, self._wake)
         self._take_settings()
         self._warm_up()
         self._connect()
@@ -92,7 +99,8 @@ class MpcNode(SgpNode):
     # --- settings --------------------------------------------------------------------------------------------------
 
     def _take_settings(self) -> None:
-        self._planner, self._mpc = self.settings.get(PlannerConfig), self.settings.get(MpcConfig)
+        self._mpc = self.settings.get(MpcConfig)
+        self._planner = in_time(self.settings.get(PlannerConfig), self._mpc)
         # The carry stays: a new weight or horizon does not throw the warm start away.
         self._controller = Controller(self._bundle, self._planner, self._mpc)
 
@@ -128,6 +136,8 @@ class MpcNode(SgpNode):
 
     def _on_state(self, message: PoseArray) -> None:
         self._inputs.take_state(message, self.steady_s())
+        if self._due:
+            self._start_plan()
 
     def _on_pusher(self, message: DiagnosticArray) -> None:
         self._inputs.take_pusher(message, self.steady_s())
@@ -150,29 +160,47 @@ class MpcNode(SgpNode):
         self._on_planned()  # a plan that has just ended comes first: the next one starts from its carry
         obstacle = self._obstacle(newest=True)
         if obstacle is not None:
+            self._due = False
             self._report(obstacle)
             return
-        state, goal = self._inputs.state, self._inputs.goal
-        if state is None or goal is None or state.stamp_s <= self._last_stamp_s:
-            return  # planned from this state already; when no newer one comes, it grows stale and the watch sees it
-        if not self._submit(state, goal, executed=self._executed()):
+        # The next state starts the plan, so that it is as young as can be; without one this one grows stale, and the
+        # watch sees that.
+        if self._worker.busy:
             self._record.overruns += 1
+        self._due = True
 
-    def _submit(self, state: State, goal: Goal, *, executed: bool) -> bool:
+    def _start_plan(self) -> None:
+        state, goal = self._inputs.state, self._inputs.goal
+        if state is None or goal is None or self._worker.busy or state.stamp_s <= self._planned_from_s:
+            return
+        self._due = False
+        executed = self._executed()
+        start_s = self.now_s() + self._record.expected_s
+        moved_m = self._motion.between(state.stamp_s, start_s) if executed else np.zeros(2)
+        self._planned_from_s = state.stamp_s
+        self._submit(state, goal, executed=executed, outlook=Outlook(start_s=start_s, motion_m=moved_m))
+
+    def _submit(self, state: State, goal: Goal, *, executed: bool, outlook: Outlook | None = None) -> None:
         job = Job(
             controller=self._controller,
             state=state,
             goal=goal,
             carry=self._carry,
             executed=executed,
+            outlook=outlook,
             generation=self._generation,
         )
-        return self._worker.submit(job)
+        self._worker.submit(job)
 
     def _executed(self) -> bool:
         """Did the pusher take the step that belongs to the carry?"""
         pusher = self._inputs.pusher
         return pusher is not None and 0 < self._planned_step_ns == pusher.step_stamp_ns
+
+    def _wake(self) -> None:
+        """Called by the planner's thread; during the warm-up nobody spins yet."""
+        if self.executor is not None:
+            self.executor.create_task(self._on_planned)
 
     def _on_planned(self) -> None:
         while (outcome := self._worker.take()) is not None:
@@ -184,8 +212,8 @@ class MpcNode(SgpNode):
             self._conclude(outcome)
 
     def _conclude(self, outcome: Outcome) -> None:
-        if outcome.job.state.stamp_s <= self._last_stamp_s:
-            return  # a hold was sent meanwhile, and its reason is on `status`; the pusher would refuse an older step
+        if outcome.job.state.stamp_s <= self._held_s:
+            return  # a hold was sent meanwhile, and its reason is on `status`
         self._planned_step_ns = 0
         if outcome.decision is None:
             self.get_logger().error(f"planning failed: {outcome.error!r}")
@@ -195,6 +223,8 @@ class MpcNode(SgpNode):
         decision = outcome.decision
         self._carry = decision.carry
         self._record.add(decision)
+        if decision.plan is not None:
+            self._record.planned(outcome.wall_s)
         if decision.plan is not None and decision.plan.status is not PlanStatus.FAILED:
             self._publish_plan(decision.plan, outcome.job.goal)
         step, now_s = decision.step, self.now_s()
@@ -202,19 +232,34 @@ class MpcNode(SgpNode):
             self._report(Fault(reason=step.status, text=step.reason))
             return
         # Planning took time: the world is looked at again, and the state planned from has to be good still.
-        refused = self._obstacle(newest=True) or self._refusal(outcome.job.state, step.u, now_s)
+        refused = self._obstacle(newest=True) or self._refusal(outcome, step, now_s)
         if refused is None and not self._enabled:
             refused = Fault(reason=Reason.DRY_RUN, text="planned, not sent: call ~/enable with true to push")
         if refused is not None:
             self._report(_with_plan_time(refused, outcome.wall_s))
             return
-        message = convert.step_to_msg(step.stamp_s, step.u)
-        self._step.publish(message)
-        self._record.steps += 1
-        self._planned_step_ns = convert.stamp_ns(message.header.stamp)
-        self._last_stamp_s = step.stamp_s
-        self._under_way_until_s = step.stamp_s + self._bundle.step_duration_s
+        if now_s - step.stamp_s > self._late_after_s:
+            # The one under way goes on, and the next cycle plans from where it leads.
+            self._record.late += 1
+            return
+        self._send(step, outcome.job, now_s)
         self._report(Fault(reason=Reason.RUNNING, text=step.reason))
+
+    def _send(self, step: Step, job: Job, now_s: float) -> None:
+        """A plan that ended early begins now: a stamp from the future would outlast a hold."""
+        stamp_s = min(step.stamp_s, now_s)
+        message = convert.step_to_msg(stamp_s, step.u)
+        self._step.publish(message)
+        self._motion.step(stamp_s, step.u, now_s, self._planner.speed_limit_mps)
+        self._record.sent(self.now_s() - job.state.stamp_s)
+        self._planned_step_ns = convert.stamp_ns(message.header.stamp)
+        self._last_stamp_s = stamp_s
+        self._under_way_until_s, self._under_way_to = stamp_s + self._bundle.step_duration_s, job.goal
+
+    @property
+    def _late_after_s(self) -> float:
+        """A step this much later than it was planned to begin is one that a newer plan should replace."""
+        return max(LATE_S, 1.0 / self._mpc.rate_hz)
 
     # --- what speaks against a step --------------------------------------------------------------------------------
 
@@ -225,10 +270,12 @@ class MpcNode(SgpNode):
         now_s, steady_s = self.now_s(), self.steady_s()
         return self._inputs.obstacle(now_s, steady_s, self._planner, self._mpc, enabled=self._enabled)
 
-    def _refusal(self, state: State, u: np.ndarray, now_s: float) -> Fault | None:
+    def _refusal(self, outcome: Outcome, step: Step, now_s: float) -> Fault | None:
         """The same checks for the state that was planned from, and for the step itself."""
+        state, plan = outcome.job.state, outcome.decision.plan if outcome.decision else None
+        start_m = state.x[-2:] if plan is None else plan.x[0, -2:]
         wrong = check_state(state.x, state.stamp_s, now_s, self._mpc.state_timeout_s, self._planner)
-        return wrong or check_step(u, state.x[-2:], self._planner)
+        return wrong or check_step(step.u, start_m, self._planner)
 
     def _on_watch(self) -> None:
         """Between control cycles: a step under way must not outlive the trust in the state."""
@@ -260,7 +307,8 @@ class MpcNode(SgpNode):
 
     def _forget_steps(self) -> None:
         self._planned_step_ns = 0
-        self._last_stamp_s = self._under_way_until_s = 0.0
+        self._last_stamp_s = self._planned_from_s = self._held_s = self._under_way_until_s = 0.0
+        self._motion.forget()
 
     def _hold(self) -> None:
         """Stop a step under way.
@@ -273,8 +321,10 @@ class MpcNode(SgpNode):
         now_s = self.now_s()
         if now_s <= 0.0 or now_s >= self._under_way_until_s:
             return
-        self._step.publish(convert.step_to_msg(now_s, np.zeros(2)))
-        self._planned_step_ns, self._last_stamp_s, self._under_way_until_s = 0, now_s, 0.0
+        stamp_s = max(now_s, self._last_stamp_s + 1e-6)  # never refused as an older one
+        self._step.publish(convert.step_to_msg(stamp_s, np.zeros(2)))
+        self._motion.stand(now_s)
+        self._planned_step_ns, self._last_stamp_s, self._held_s, self._under_way_until_s = 0, stamp_s, now_s, 0.0
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
@@ -283,6 +333,9 @@ class MpcNode(SgpNode):
         if condition.reason in (Reason.PUSHER_DISABLED, Reason.PUSHER_FAULT):
             # The pusher holds already, and would only refuse another step; the last one was not carried out.
             self._under_way_until_s, self._planned_step_ns = 0.0, 0
+            self._motion.stand(self.now_s())
+        elif condition.reason == Reason.GOAL_REACHED and self._under_way_to is self._inputs.goal:
+            pass  # the last step was planned to end at the goal, and the goal counts as reached a little before
         elif condition.reason != Reason.RUNNING:
             self._hold()
         if self._condition is None or condition.reason != self._condition.reason:
@@ -312,9 +365,9 @@ class MpcNode(SgpNode):
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._hold()
-        last_stamp_s = self._last_stamp_s
+        last_stamp_s, held_s = self._last_stamp_s, self._held_s
         self._restart()
-        self._last_stamp_s = last_stamp_s  # the pusher remembers it too
+        self._last_stamp_s, self._held_s = last_stamp_s, held_s  # the pusher remembers it too
         response.success, response.message = (
             True,
             "the warm start is forgotten, a step under way is stopped; the goal stays",
@@ -348,6 +401,8 @@ def _with_plan_time(refused: Fault, wall_s: float) -> Fault:
 
 def main() -> int:
     """Run the node."""
+    # The planner's thread asks for Python's lock after each iteration, and would wait for it while messages come in.
+    sys.setswitchinterval(SWITCH_S)
     return run(MpcNode)
 
 

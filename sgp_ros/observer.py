@@ -50,10 +50,13 @@ class Observer:
         layout: of the box.
         goal: box pose x [m], y [m], yaw [rad; table].
         namespace: of the topics.
+        step_duration_s: time of one step, which is what steps are counted in however often they are replaced.
     """
 
-    def __init__(self, layout: MarkerLayout, goal: tuple[float, float, float], namespace: str) -> None:
-        self._layout = layout
+    def __init__(
+        self, layout: MarkerLayout, goal: tuple[float, float, float], namespace: str, step_duration_s: float
+    ) -> None:
+        self._layout, self._step_duration_s = layout, step_duration_s
         self._goal = Goal.from_pose(layout, *goal)
         self._takers = {
             f"/{namespace}/rig/box_pose": self._take_truth,
@@ -64,8 +67,8 @@ class Observer:
         self.reason = ""  # code of the last status
         self.words = ""
         self.values: dict[str, str] = {}
-        self.steps = 0
-        self.step_times_s: list[float] = []  # system time
+        self._sent = 0  # steps sent, as the controller counts
+        self._step_times_s: list[float] = []  # system time of each
         self.plan_ms: list[float] = []
         self._truth: list[tuple[float, float, float, float]] = []  # system time, x, y, yaw
         self._pusher: list[tuple[float, float]] = []
@@ -81,6 +84,18 @@ class Observer:
     def reached(self) -> bool:
         """Whether the controller's last word is that it has arrived."""
         return self.reason == Reason.GOAL_REACHED
+
+    @property
+    def steps(self) -> int:
+        """Step durations that have begun since the first step."""
+        return self._count(self._step_times_s[-1]) if self._step_times_s else 0
+
+    def last_step_s(self, at_most: int) -> float:
+        """System time of the last step of the first so many [s]; 0 when there was none."""
+        return max((time_s for time_s in self._step_times_s if self._count(time_s) <= at_most), default=0.0)
+
+    def _count(self, time_s: float) -> int:
+        return round((time_s - self._step_times_s[0]) / self._step_duration_s) + 1
 
     @property
     def box_poses(self) -> Float[ndarray, "M 3"]:
@@ -113,12 +128,12 @@ class Observer:
         self._pusher.append((position.x, position.y))
 
     def _take_status(self, time_s: float, message: Any) -> None:
-        before = self.values.get("solve_ms")
+        before = self.values.get("plan_ms")
         self.values = {pair.key: pair.value for pair in message.values}
         self.reason, self.words = self.values.get("reason", ""), message.message
-        steps = int(self.values.get("steps") or 0)
-        self.step_times_s += [time_s] * (steps - self.steps)
-        self.steps = steps
+        sent = int(self.values.get("steps") or 0)
+        self._step_times_s += [time_s] * (sent - self._sent)
+        self._sent = sent
         # A status that only tells of a change repeats the figures of the last plan, to the last digit.
-        if self.values.get("solve_ms") not in ("", None, before) and np.isfinite(self.number("solve_ms")):
-            self.plan_ms.append(self.number("solve_ms"))
+        if self.values.get("plan_ms") not in ("", None, before) and np.isfinite(self.number("plan_ms")):
+            self.plan_ms.append(self.number("plan_ms"))

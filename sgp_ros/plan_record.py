@@ -9,7 +9,8 @@ import numpy as np
 from sgp_core.mpc import Decision
 from sgp_core.types import Plan
 
-TIMES_KEPT = 200
+TIMES_KEPT = 1000
+EXPECTED_FROM = 15
 NAN = float("nan")
 
 
@@ -19,9 +20,26 @@ class PlanRecord:
     def __init__(self) -> None:
         self.steps = 0  # steps sent
         self.overruns = 0  # cycles in which the last plan was still running
+        self.late = 0  # steps dropped because they came too late
         self._plan: Plan | None = None
         self._marker_error_m = self._yaw_error_rad = NAN
         self._solve_s: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._wall_s: deque[float] = deque(maxlen=EXPECTED_FROM)
+        self._latency_s: deque[float] = deque(maxlen=TIMES_KEPT)
+
+    @property
+    def expected_s(self) -> float:
+        """How long a plan takes from the control cycle to its end: the median of the last ones."""
+        return float(np.median(self._wall_s)) if self._wall_s else 0.0
+
+    def planned(self, wall_s: float) -> None:
+        """A plan took so long, hand-over between threads included."""
+        self._wall_s.append(wall_s)
+
+    def sent(self, latency_s: float) -> None:
+        """A step went out so long after the measurement of its markers."""
+        self.steps += 1
+        self._latency_s.append(latency_s)
 
     def add(self, decision: Decision) -> None:
         """Take the outcome of one control cycle."""
@@ -31,14 +49,11 @@ class PlanRecord:
             self._solve_s.append(decision.plan.solve_s)
 
     def values(self) -> dict[str, object]:
-        """Plan times over the last 200 plans, errors against the goal, objective, counters; NaN while not known."""
-        solve_ms = np.asarray(self._solve_s) * 1e3 if self._solve_s else np.array([NAN])
-        p50, p95 = np.percentile(solve_ms, [50.0, 95.0])
+        """Plan times and latencies over the last 1000, errors against the goal, objective, counters; NaN if unknown."""
         return {
-            "solve_ms": float(solve_ms[-1]),
-            "plan_ms_p50": float(p50),
-            "plan_ms_p95": float(p95),
-            "plan_ms_max": float(solve_ms.max()),
+            **_spread("plan_ms", self._solve_s),
+            # From the measurement of the markers to the step.
+            **_spread("latency_ms", self._latency_s),
             "marker_error_mm": self._marker_error_m * 1e3,
             "yaw_error_rad": self._yaw_error_rad,
             "objective": NAN if self._plan is None else self._plan.objective,
@@ -46,4 +61,13 @@ class PlanRecord:
             "iterations": 0 if self._plan is None else self._plan.iterations,
             "steps": self.steps,
             "overruns": self.overruns,
+            "late_steps": self.late,
+            "misses": self.overruns + self.late,
         }
+
+
+def _spread(name: str, times_s: deque[float]) -> dict[str, float]:
+    times_ms = np.array(times_s) * 1e3 if times_s else np.array([NAN])
+    p50, p95, p99 = (float(v) for v in np.percentile(times_ms, [50.0, 95.0, 99.0]))
+    last, most = float(times_ms[-1]), float(times_ms.max())
+    return {name: last, f"{name}_p50": p50, f"{name}_p95": p95, f"{name}_p99": p99, f"{name}_max": most}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from sgp_core.mpc import Controller, Decision
+from sgp_core.prediction import Outlook
 from sgp_core.types import Goal, MpcCarry, State
 
 
@@ -23,6 +24,7 @@ class Job:
     goal: Goal
     carry: MpcCarry
     executed: bool
+    outlook: Outlook | None
     generation: int  # a result of an older generation is thrown away
 
 
@@ -55,13 +57,16 @@ class PlanWorker:
         self._thread = threading.Thread(target=self._run, name="planner", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job) -> bool:
-        """Start a job; False while the last one is still running."""
-        if not self._idle.is_set():
-            return False
+    @property
+    def busy(self) -> bool:
+        """Whether a job is running."""
+        return not self._idle.is_set()
+
+    def submit(self, job: Job) -> None:
+        """Start a job; only while none is running."""
+        assert not self.busy, "callers look first"
         self._idle.clear()
         self._jobs.put(job)
-        return True
 
     def take(self) -> Outcome | None:
         """The oldest outcome not taken yet."""
@@ -86,7 +91,9 @@ class PlanWorker:
             started_s = time.perf_counter()
             decision, failure = None, None
             try:
-                decision = job.controller.control(job.state, job.goal, job.carry, executed=job.executed)
+                decision = job.controller.control(
+                    job.state, job.goal, job.carry, executed=job.executed, outlook=job.outlook
+                )
             except Exception as error:  # whatever a model does, the node has to report it and hold
                 failure = error
             wall_s = time.perf_counter() - started_s

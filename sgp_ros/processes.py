@@ -142,6 +142,10 @@ class NodeProcesses:
         lines = self.log(node).read_text(encoding="utf-8", errors="replace").splitlines()
         return "\n".join(lines[-TAIL_LINES:]) or "(no output)"
 
+    def pids(self) -> dict[str, int]:
+        """Process number of each node."""
+        return {node: process.pid for node, process in self._processes.items()}
+
     def ended(self) -> dict[str, int]:
         """Exit codes of the nodes that are not running any more."""
         codes = {node: process.poll() for node, process in self._processes.items()}

@@ -35,6 +35,7 @@ class Demo:
     bundle: Path
     bundle_sha256: str
     layout: MarkerLayout
+    step_duration_s: float
     params_file: Path
 
 
@@ -48,7 +49,7 @@ class Progress:
 
     def tell(self, observer: Observer) -> None:
         """Show what is new."""
-        error_mm, plan_ms = observer.number("marker_error_mm"), observer.number("solve_ms")
+        error_mm, plan_ms = observer.number("marker_error_mm"), observer.number("plan_ms")
         if self._steps != observer.steps <= MAX_STEPS:
             self._steps = observer.steps
             self._console.print(

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from numpy import ndarray
-from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import PointCloud2
 
 from sgp_core.config import Config, SimConfig, setting
 from sgp_core.errors import InputError
 from sgp_core.safety import Fault
 from sgp_core.sim.rig import TOOL_HEIGHT_M, Rig
 from sgp_ros import convert
+from sgp_ros.convert_mocap import cloud_to_msg
 from sgp_ros.mocap_node import load_layout
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
 
@@ -26,6 +27,7 @@ from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
 CATCH_UP_S = 0.1
 RELEASE_PERIOD_S = 0.005
 TRUTH_RATE_HZ = 25.0
+OUTPUTS = ("poses", "cloud")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +48,20 @@ class RigNodeConfig(Config):
         high=10.0,
         live=False,
     )
+    marker_output: str = setting(
+        "poses",
+        "what the camera publishes: poses (a PoseStamped per marker, vrpn_mocap/NAME/pose) or cloud (one PointCloud2"
+        " without labels, pointCloud)",
+        live=False,
+    )
     publish_clock: bool = setting(
         False, "whether to publish simulated time on /clock, for nodes with use_sim_time", live=False
     )
 
     def check(self) -> None:
         """Three numbers for the box; for the pusher, too, or two, and it starts at the height at which it pushes."""
+        if self.marker_output not in OUTPUTS:
+            raise InputError(f"marker_output = '{self.marker_output}' must be one of {', '.join(OUTPUTS)}")
         if len(self.box_start) != 3 or len(self.pusher_start) not in (2, 3):
             raise InputError(
                 f"box_start = {self.box_start} needs x, y, yaw; pusher_start = {self.pusher_start} needs x, y and"
@@ -74,8 +84,12 @@ class RigSimNode(SgpNode):
         self._waiting: deque[tuple[float, Callable[[], None]]] = deque()  # (steady time of publication, what to do)
         self._advanced_s = self.steady_s()
         self._frames = 0
-        topics = [f"vrpn_mocap/{name}/pose" for name in (*layout.names, "pusher")]
-        self._measured = [self.create_publisher(PoseStamped, topic, SENSOR_QOS) for topic in topics]
+        names, self._cloud = layout.names, None
+        if own.marker_output == "cloud":
+            names, self._cloud = (), self.create_publisher(PointCloud2, "pointCloud", SENSOR_QOS)
+        *self._markers, self._pusher = [
+            self.create_publisher(PoseStamped, f"vrpn_mocap/{name}/pose", SENSOR_QOS) for name in (*names, "pusher")
+        ]
         self._truth = self.create_publisher(PoseStamped, "rig/box_pose", REPORT_QOS)
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", SENSOR_QOS) if own.publish_clock else None
         self.create_subscription(PoseStamped, "arm_target", self._on_arm_target, RELIABLE_QOS)
@@ -120,15 +134,18 @@ class RigSimNode(SgpNode):
             return
         # An arm's encoders are taken as exact, and nobody stands between them and the camera.
         pusher = np.append(self._rig.pusher(), self._rig.height())
-        seen = [*zip(self._measured, noisy, ~hidden, strict=False), (self._measured[-1], pusher, True)]
-        frame = [(publisher, point) for publisher, point, visible in seen if visible]
-        self._waiting.append((steady_s + self._config.delay_s, lambda: self._publish(frame, stamp_s)))
+        self._waiting.append((steady_s + self._config.delay_s, lambda: self._publish(stamp_s, noisy, hidden, pusher)))
         self._release()
 
-    def _publish(self, frame: list[tuple[Publisher, ndarray]], stamp_s: float) -> None:
-        for publisher, point in frame:
-            x_m, y_m, z_m = (*point, 0.0)[:3]
-            publisher.publish(convert.pose_to_msg(stamp_s, x_m, y_m, z_m=z_m, frame=convert.MOCAP))
+    def _publish(self, stamp_s: float, markers: ndarray, hidden: ndarray, pusher: ndarray) -> None:
+        for publisher, (x_m, y_m), away in zip(self._markers, markers, hidden, strict=False):
+            if not away:
+                publisher.publish(convert.pose_to_msg(stamp_s, x_m, y_m, frame=convert.MOCAP))
+        if self._cloud is not None:
+            seen = np.column_stack([markers, np.zeros(len(markers))])[~hidden]
+            self._cloud.publish(cloud_to_msg(stamp_s, convert.MOCAP, self._random.permutation(seen)))
+        x_m, y_m, z_m = pusher
+        self._pusher.publish(convert.pose_to_msg(stamp_s, x_m, y_m, z_m=z_m, frame=convert.MOCAP))
 
     def _release(self) -> None:
         while self._waiting and self._waiting[0][0] <= self.steady_s():

@@ -13,7 +13,8 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
+from rclpy.experimental.events_executor import EventsExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -122,7 +123,10 @@ def run(make_node: Callable[[], SgpNode], args: Sequence[str] | None = None) -> 
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         signals.starting = False
-        executor = SingleThreadedExecutor()
+        # What is there now stays; walking all of torch now and then would stop every thread for tens of milliseconds.
+        gc.collect()
+        gc.freeze()
+        executor = EventsExecutor()
         executor.add_node(node)
         while rclpy.ok() and not signals.asked:
             executor.spin_once(timeout_sec=POLL_S)

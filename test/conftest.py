@@ -15,7 +15,6 @@ from jaxtyping import install_import_hook
 # stands, nor in `data`, which checks shapes itself, in words for people.
 CHECKED = (
     "assembly",
-    "distance",
     "estimation",
     "evaluation",
     "frames",

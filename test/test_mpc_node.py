@@ -59,7 +59,10 @@ class TestMpcNode:
         values = values_of(controller.wait_for(Reason.RUNNING))
         assert int(values["steps"]) > 0
         assert float(values["marker_error_mm"]) == pytest.approx(300.0, abs=1.0)
-        assert float(values["plan_ms_p50"]) > 0.0
+        assert 0.0 < float(values["plan_ms_p50"]) <= float(values["plan_ms_p99"]) <= float(values["plan_ms_max"])
+        # The markers were measured before the plan was made.
+        assert float(values["latency_ms"]) > float(values["plan_ms"]) > 0.0
+        assert int(values["misses"]) == int(values["overruns"]) + int(values["late_steps"])
         graph.wait("three steps", lambda: len(controller.steps) >= 3)
         for step in controller.steps:
             assert step.header.frame_id == "table"

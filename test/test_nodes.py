@@ -188,6 +188,11 @@ class TestTime:
         assert (code, duration_s < 2.0) == (0, True), graph.output("mpc_node")
 
 
+def taken_s(report: DiagnosticArray) -> float:
+    """Stamp of the last step that the pusher took [s]."""
+    return convert.pusher_report_from_msg(report).step_stamp_ns / convert.NS
+
+
 class TestWholeGraph:
     def test_box_is_pushed_by_four_processes(self, graph: Graph, bundle_path: Path) -> None:
         # Generous times: a loaded test machine must not look like a fault.
@@ -200,6 +205,7 @@ class TestWholeGraph:
         controller.set_goal(0.65, 0.0, 0.0)
         graph.wait("a box pushed by 1 cm", lambda: poses and poses[-1].pose.position.x > START[0] + 0.01, 60.0)
         graph.wait("three steps", lambda: len([s for s in controller.steps if not controller.is_hold(s)]) >= 3)
+        self._check_replacing_steps(graph, controller)
         for node, number in (
             ("mpc_node", signal.SIGTERM),
             ("pusher_node", signal.SIGINT),
@@ -208,6 +214,20 @@ class TestWholeGraph:
         ):
             code, duration_s = graph.stop(node, number)
             assert (code, duration_s < 2.0) == (0, True), graph.output(node)
+
+    def _check_replacing_steps(self, graph: Graph, controller: Controller) -> None:
+        """Planned more often than a step takes, each step replaces the rest of the one before."""
+        reports = graph.record(DiagnosticArray, "pusher_state", MANY_QOS)
+        controller.set_goal(0.75, 0.05, 0.0)
+        assert graph.set_parameters("mpc_node", rate_hz=20.0, restarts=1).successful
+        first = len(controller.steps)
+        graph.wait("ten more steps", lambda: len(controller.steps) > first + 10)
+        stamps = np.array([convert.seconds(step.header.stamp) for step in controller.steps[first:]])
+        assert (np.diff(stamps) > 0.0).all()
+        assert np.median(np.diff(stamps)) < 0.5  # a step takes a second
+        # The pusher takes them: none is late, from the future or out of order.
+        graph.wait("its stamp", lambda: reports and taken_s(reports[-1]) >= stamps[-1] - 1e-6)
+        assert "LATE_STEP" not in graph.output("pusher_node")
 
 
 class TestPusherNotReleased:

@@ -1,0 +1,262 @@
+"""Layers with fewer bits give what single precision gives, within their tolerance, and nobody has to have them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sgp_core.adjoint import MlpDynamics, MlpScore, ScriptDynamics, ScriptScore, models_of
+from sgp_core.bundle import ModelBundle, load_bundle, script
+from sgp_core.config import PlannerConfig
+from sgp_core.iteration import Iteration
+from sgp_core.packing import PACKED_FROM, TOLERANCES, ByteLinear, HalfLinear, LayerOf, PlainLinear, accurate, fast
+from sgp_core.planner import Planner
+from sgp_core.resizing import Networks, resized
+from sgp_core.types import Goal, PlanStatus, State
+
+KINDS: dict[LayerOf, type[nn.Module]] = {accurate: HalfLinear, fast: ByteLinear}
+UNIT = 7  # the one that is changed where a network is spoilt
+with_kernels = pytest.mark.skipif(
+    "fbgemm" not in torch.backends.quantized.supported_engines, reason="this torch has no kernels of fbgemm"
+)
+each_layer = pytest.mark.parametrize("layer", [accurate, fast], ids=["half", "byte"])
+
+
+def matrix(rows: int, columns: int) -> torch.Tensor:
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(columns)) / columns**0.5
+
+
+def inputs(rows: int, columns: int = PACKED_FROM) -> torch.Tensor:
+    return torch.randn(rows, columns, generator=torch.Generator().manual_seed(rows))
+
+
+def share_off(found: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm())
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_path: Path) -> ModelBundle:
+    return load_bundle(bundle_path)
+
+
+@pytest.fixture
+def wide(bundle: ModelBundle) -> Networks:
+    """A new one for each test, as some spoil it."""
+    return resized(bundle, PACKED_FROM)
+
+
+@with_kernels
+@each_layer
+@pytest.mark.parametrize("bias", [None, torch.linspace(-1.0, 1.0, PACKED_FROM)], ids=["alone", "bias"])
+@pytest.mark.parametrize("rows", [1, 4, 33])
+def test_a_layer_is_within_its_tolerance_compiled_or_not(layer: LayerOf, bias: torch.Tensor | None, rows: int) -> None:
+    weight, x = matrix(PACKED_FROM, PACKED_FROM), inputs(rows)
+    made = layer(weight, bias)
+    assert isinstance(made, KINDS[layer])
+    found = made(x)
+    off = share_off(found, nn.functional.linear(x, weight, bias))
+    assert 0.0 < off <= TOLERANCES[layer]  # exactly the same would mean that nothing is packed
+    assert torch.equal(torch.jit.script(made)(x), found)
+
+
+@with_kernels
+@each_layer
+def test_a_transposed_matrix_of_unequal_sides_and_no_rows_are_taken(layer: LayerOf) -> None:
+    """The sweep back multiplies by transposed views."""
+    weight, x = matrix(PACKED_FROM, 2 * PACKED_FROM).t(), inputs(3)
+    made = layer(weight, None)
+    assert share_off(made(x), nn.functional.linear(x, weight)) <= TOLERANCES[layer]
+    assert made(x[:0]).shape == (0, 2 * PACKED_FROM)
+
+
+@with_kernels
+@each_layer
+def test_rows_of_zeros_stay_zero(layer: LayerOf) -> None:
+    """A unit that training left dead has no scale of its own."""
+    weight = matrix(PACKED_FROM, PACKED_FROM)
+    weight[UNIT] = 0.0
+    found = layer(weight, None)(inputs(4))
+    assert not found[:, UNIT].any()
+    assert torch.isfinite(found).all()
+
+
+@with_kernels
+@pytest.mark.parametrize(
+    "layer",
+    [
+        pytest.param(accurate, id="half"),
+        pytest.param(fast, id="byte"),
+    ],
+)
+def test_the_weights_of_the_file_are_left_as_they_were(layer: LayerOf) -> None:
+    weight = matrix(PACKED_FROM, PACKED_FROM)
+    weight[UNIT, UNIT] = 1e6  # more than half precision can hold
+    kept = weight.clone()
+    layer(weight, None)
+    assert torch.equal(weight, kept)
+
+
+@each_layer
+@pytest.mark.parametrize("shape", [(PACKED_FROM - 1, 2 * PACKED_FROM), (2 * PACKED_FROM, 14)])
+def test_small_matrices_stay_as_they_are(layer: LayerOf, shape: tuple[int, int]) -> None:
+    weight, x = matrix(*shape), inputs(4, shape[1])
+    made = layer(weight, None)
+    assert isinstance(made, PlainLinear)
+    torch.testing.assert_close(torch.jit.script(made)(x), nn.functional.linear(x, weight))
+
+
+@with_kernels
+@each_layer
+def test_the_engine_of_the_process_is_left_as_it_was(layer: LayerOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = inputs(4), matrix(PACKED_FROM, PACKED_FROM)
+    for engine in torch.backends.quantized.supported_engines:
+        monkeypatch.setattr(torch.backends.quantized, "engine", engine)
+        made = layer(weight, None)
+        assert torch.backends.quantized.engine == engine
+        # Nor does a layer mind which one it is.
+        assert share_off(made(x), nn.functional.linear(x, weight)) <= TOLERANCES[layer]
+
+
+@each_layer
+def test_a_torch_without_the_kernels_takes_single_precision(layer: LayerOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = torch.backends.quantized.engine
+
+    def missing(*_: object) -> None:
+        raise RuntimeError("no kernel")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(KINDS[layer], "__init__", missing)
+        assert isinstance(layer(matrix(PACKED_FROM, PACKED_FROM), None), PlainLinear)
+    assert torch.backends.quantized.engine == engine
+    # As on another processor than x86.
+    monkeypatch.setattr(type(torch.backends.quantized), "supported_engines", ["qnnpack"])
+    assert isinstance(layer(matrix(PACKED_FROM, PACKED_FROM), None), PlainLinear)
+
+
+def points(bundle: ModelBundle, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Others than those that `models_of` tries."""
+    x = torch.from_numpy(bundle.reference_x[-count:]).float()
+    u = torch.from_numpy(bundle.reference_u[-count:]).float()
+    return x + 0.01 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)), u
+
+
+def kinds(layers: nn.Module) -> set[type[nn.Module]]:
+    """Of all layers but the first, whose matrix is small."""
+    return {type(layer) for layer in list(layers.children())[1:]}
+
+
+@with_kernels
+def test_wide_networks_are_packed_and_pull_back_the_same_way(wide: Networks) -> None:
+    dynamics, score = models_of(wide.bundle)
+    assert isinstance(dynamics, MlpDynamics)
+    assert isinstance(score, MlpScore)
+    assert (kinds(dynamics.hidden), kinds(dynamics.accurate)) == ({ByteLinear}, {HalfLinear})
+    assert {type(layer) for layer in list(dynamics.back_hidden)[:-1]} == {ByteLinear}
+    x, u = points(wide.bundle, 200)
+    gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    exact = ScriptDynamics(wide.bundle.dynamics)
+    (rough, tape), (x_next, exact_tape) = dynamics.step(x, u), exact.step(x, u)
+    assert share_off(rough - x, x_next - x) <= TOLERANCES[fast]
+    assert share_off(dynamics.predict(x, u) - x, x_next - x) <= TOLERANCES[accurate]
+    found, wanted = dynamics.pull_back(tape, gradient), exact.pull_back(exact_tape, gradient)
+    # Less what a step that changes nothing would give: that part is right whatever the network.
+    for one, other, known in zip(found, wanted, (gradient, gradient[:, -2:]), strict=True):
+        assert nn.functional.cosine_similarity(one, other).median() > 0.99
+        assert nn.functional.cosine_similarity((one - known).flatten(), (other - known).flatten(), dim=0) > 0.99
+
+
+@with_kernels
+def test_a_wide_score_has_as_few_bits_as_it_stands(wide: Networks) -> None:
+    """The lowest noise levels are steep; whether bytes do for them is up to the network."""
+    x, u = points(wide.bundle, 64)
+    exact, score = ScriptScore(wide.bundle.score), models_of(wide.bundle)[1]
+    (kind,) = kinds(score.get_submodule("hidden"))
+    assert kind in (HalfLinear, ByteLinear)
+    for level in range(len(wide.bundle.sigmas)):
+        assert (
+            share_off(score(x, u, level), exact(x, u, level))
+            <= 2.0 * TOLERANCES[accurate if kind is HalfLinear else fast]
+        )
+
+
+def one_huge_weight(first: nn.Linear, second: nn.Linear, _: nn.Linear) -> None:
+    """In each row, on a unit that never wakes: nothing of it is seen but that bytes have no steps left for the rest."""
+    first.weight[UNIT], first.bias[UNIT] = 0.0, -1.0
+    second.weight[:, UNIT] = 1e4 * second.weight.abs().max()
+
+
+def one_tiny_layer(_: nn.Linear, second: nn.Linear, third: nn.Linear) -> None:
+    """Made good by the next: the same function, in numbers of which half precision has few."""
+    for parameter in (second.weight, second.bias):
+        parameter.mul_(2.0**-16)
+    third.weight.mul_(2.0**16)
+
+
+@with_kernels
+@pytest.mark.parametrize(
+    ("spoil", "kind"), [(one_huge_weight, HalfLinear), (one_tiny_layer, PlainLinear)], ids=["bytes", "half"]
+)
+def test_dynamics_that_suffer_get_more_bits(wide: Networks, spoil: Callable[..., None], kind: type[nn.Module]) -> None:
+    with torch.no_grad():
+        spoil(*[layer for layer in wide.dynamics.net.net if isinstance(layer, nn.Linear)][:3])
+    spoilt = dataclasses.replace(wide.bundle, dynamics=script(wide.dynamics))
+    dynamics = models_of(spoilt)[0]
+    assert isinstance(dynamics, MlpDynamics)
+    assert kinds(dynamics.hidden) == {kind}
+    x, u = points(spoilt, 64)
+    wanted = spoilt.dynamics(x, u) - x
+    assert share_off(dynamics.step(x, u)[0] - x, wanted) <= TOLERANCES[accurate]
+    assert share_off(dynamics.predict(x, u) - x, wanted) <= TOLERANCES[accurate]
+
+
+@with_kernels
+def test_a_score_that_suffers_gets_more_bits(wide: Networks) -> None:
+    with torch.no_grad():
+        one_huge_weight(*list(wide.score.net.linears)[:3])
+    spoilt = dataclasses.replace(wide.bundle, score=script(wide.score))
+    score = models_of(spoilt)[1]
+    assert isinstance(score, MlpScore)
+    assert kinds(score.hidden) == {HalfLinear}
+    x, u = points(spoilt, 64)
+    exact = ScriptScore(spoilt.score)
+    for level in range(len(spoilt.sigmas)):
+        assert share_off(score(x, u, level), exact(x, u, level)) <= 2.0 * TOLERANCES[accurate]
+
+
+def test_a_plan_on_packed_networks_is_judged_as_the_file_would(wide: Networks) -> None:
+    config = PlannerConfig(beta=0.1, restarts=2, iterations=20)
+    planner, judge = Planner(wide.bundle, config), Iteration(wide.bundle, config)
+    judge.dynamics = ScriptDynamics(wide.bundle.dynamics)
+    goal = Goal.from_pose(wide.bundle.layout, 0.7, 0.05, 0.1)
+    target = torch.from_numpy(goal.markers_m).float().reshape(-1)
+
+    @torch.no_grad()
+    def objective(x: np.ndarray, u: np.ndarray) -> float:
+        one = torch.from_numpy(u).float()[None]
+        return float(judge.objective(judge.rollout(torch.from_numpy(x).float(), one, target, True)))
+
+    for row in range(0, 30, 10):
+        x = wide.bundle.reference_x[row]
+        warm = np.full((config.horizon, 2), 0.01)
+        plan = planner.plan(State(stamp_s=0.0, x=x), goal, warm, torch.Generator().manual_seed(row))
+        assert plan.status is PlanStatus.IMPROVED
+        assert plan.objective == pytest.approx(objective(x, plan.u), rel=1e-2)
+        assert plan.objective < plan.warm_start_objective
+        assert objective(x, plan.u) < objective(x, warm)
+        again = planner.plan(State(stamp_s=0.0, x=x), goal, plan.u, torch.Generator().manual_seed(row))
+        assert again.objective <= again.warm_start_objective == pytest.approx(plan.objective, rel=1e-5)
+
+
+@with_kernels
+def test_a_state_that_is_no_number_fails_without_motion_as_on_narrow_networks(wide: Networks) -> None:
+    config, goal = PlannerConfig(iterations=10), Goal.from_pose(wide.bundle.layout, 0.7, 0.0, 0.0)
+    state = State(stamp_s=0.0, x=np.full(wide.bundle.layout.state_size, np.nan))
+    plan = Planner(wide.bundle, config).plan(state, goal, np.zeros((config.horizon, 2)), torch.Generator())
+    assert plan.status is PlanStatus.FAILED
+    assert not plan.u.any()
