@@ -25,7 +25,9 @@ STEP_S = 1.0  # of the default bundle
 GOALS = ("left", "center", "right")
 
 
-def push(goal: str, seed: int, rate_hz: float, settings: dict[str, str], folder: Path) -> tuple[float, float, bool]:
+def push(
+    goal: str, seed: int, rate_hz: float, params: str, settings: dict[str, str], folder: Path
+) -> tuple[float, float, bool]:
     """Final cost [cm^2], time to the goal [s], and whether it was reached."""
     environment = ros_environment(folder)
     os.environ.update(environment)
@@ -36,7 +38,7 @@ def push(goal: str, seed: int, rate_hz: float, settings: dict[str, str], folder:
     layout = MarkerLayout.load(share_path("config", "layout.yaml"))
     with NodeProcesses(folder, environment, "sgp") as nodes:
         for node in NODES:
-            nodes.start(node, share_path("config", "sim.yaml"), own.get(node, {}))
+            nodes.start(node, share_path("config", params), own.get(node, {}))
         with Loop(nodes, folder / "bag", "sgp", layout, find_goal(goal).pose, STEP_S) as loop:
             loop.wait_until_ready(60.0)
             loop.push(10**6, LIMIT_S, lambda: None)
@@ -48,6 +50,7 @@ def push(goal: str, seed: int, rate_hz: float, settings: dict[str, str], folder:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rates", default="1,5,10,20", help="rate_hz of the controller, joined by commas")
+    parser.add_argument("--params", default="fast.yaml", help="file of config/ that everything else is taken from")
     parser.add_argument("--seeds", type=int, default=3, help="runs per goal and rate")
     parser.add_argument("--set", action="append", default=[], help="name=value of mpc_node, repeatable")
     options = parser.parse_args()
@@ -58,7 +61,7 @@ def main() -> None:
             runs = []
             for seed in range(1, options.seeds + 1):
                 with tempfile.TemporaryDirectory() as folder:
-                    runs.append(push(goal, seed, float(rate), settings, Path(folder)))
+                    runs.append(push(goal, seed, float(rate), options.params, settings, Path(folder)))
             costs, times, good = zip(*runs, strict=True)
             spread = statistics.stdev(costs) if len(costs) > 1 else 0.0
             cells = (rate, goal, f"{sum(good)}/{len(good)}", f"{statistics.mean(costs):.2f} ± {spread:.2f}")

@@ -34,7 +34,12 @@ def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
         for kept, layer in ((plain, plain), (accurate, accurate), (accurate, fast)):
             tried = MlpDynamics(bundle.dynamics, layer, kept)
             moved = file_dynamics.predict(x, u) - x
-            if _alike(kept, tried.predict(x, u) - x, moved) and _alike(layer, tried.step(x, u)[0] - x, moved):
+            found, wanted = _pulled_back(tried, x, u), _pulled_back(file_dynamics, x, u)
+            if (
+                _alike(kept, tried.predict(x, u) - x, moved)
+                and _alike(layer, tried.step(x, u)[0] - x, moved)
+                and _alike(fast, found, wanted)
+            ):
                 dynamics = tried
     with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
         for layer in (plain, accurate, fast):
@@ -42,6 +47,12 @@ def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
             if all(_alike(layer, candidate(x, u, k), file_score(x, u, k)) for k in range(len(bundle.sigmas))):
                 score = candidate
     return dynamics, score
+
+
+def _pulled_back(dynamics: Any, x: Tensor, u: Tensor) -> Tensor:
+    """Gradients by x and u of the sum of what the box does (B, nx + 2)."""
+    _, tape = dynamics.step(x, u)
+    return torch.cat(dynamics.pull_back(tape, torch.ones_like(x)), dim=1)
 
 
 def _alike(layer: LayerOf, found: Tensor, wanted: Tensor) -> bool:

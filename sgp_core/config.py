@@ -164,7 +164,7 @@ class PlannerConfig(LimitsConfig):
     budget_ms: float = setting(
         0.0,
         "time for one plan, after which the best one so far counts, never worse than the warm start; 0 takes 60 % of a"
-        " control period in the loop, and lets every iteration run elsewhere",
+        " control period or of state_timeout_s in the loop, and lets every iteration run elsewhere",
         unit="ms",
         low=0.0,
         high=1e5,

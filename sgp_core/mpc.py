@@ -62,9 +62,8 @@ class Controller:
             executed: false when the pusher did not carry out the last step; the warm start is then not advanced.
             outlook: when the step will begin and what the pusher does until then; None begins at the stamp of `state`.
         """
-        error_m, yaw_rad = goal_error(self._bundle.layout, state, goal)
-        slack = self._mpc.goal_hysteresis if carry.arrived else 1.0
-        if error_m <= slack * self._mpc.goal_tolerance_m and yaw_rad <= slack * self._mpc.goal_yaw_tolerance_rad:
+        error_m, yaw_rad = goal_error(self._bundle.layout, state.x, goal)
+        if self.is_at(state.x, goal, slack=self._mpc.goal_hysteresis if carry.arrived else 1.0):
             # The old plan ends here; the next one, after the box moved away, starts afresh.
             return Decision(
                 step=_no_step(state, Reason.GOAL_REACHED, f"goal reached, markers {error_m * 1e3:.1f} mm away"),
@@ -85,6 +84,11 @@ class Controller:
             marker_error_m=error_m,
             yaw_error_rad=yaw_rad,
         )
+
+    def is_at(self, x: Float[ndarray, "nx"], goal: Goal, slack: float = 1.0) -> bool:
+        """Whether a state [m; table] counts as the goal, with tolerances times `slack`."""
+        error_m, yaw_rad = goal_error(self._bundle.layout, x, goal)
+        return error_m <= slack * self._mpc.goal_tolerance_m and yaw_rad <= slack * self._mpc.goal_yaw_tolerance_rad
 
     def _warm_start(self, state: State, carry: MpcCarry, executed: bool) -> Float[ndarray, "T 2"]:
         horizon = self._planner.config.horizon
@@ -114,10 +118,13 @@ class Controller:
 
 
 def in_time(planner: PlannerConfig, mpc: MpcConfig) -> PlannerConfig:
-    """The planner's settings for a loop of this rate: without a budget of its own, a plan takes 60 % of a period."""
+    """The planner's settings for a loop of this rate, where a plan without a budget of its own gets one.
+
+    That is 60 % of a period, or of the time for which its state may be used, whichever is shorter.
+    """
     if planner.budget_ms > 0.0:
         return planner
-    return dataclasses.replace(planner, budget_ms=BUDGET_SHARE * 1e3 / mpc.rate_hz)
+    return dataclasses.replace(planner, budget_ms=BUDGET_SHARE * 1e3 * min(1.0 / mpc.rate_hz, mpc.state_timeout_s))
 
 
 def advance(u: Float[ndarray, "T 2"], steps: float) -> Float[ndarray, "T 2"]:
@@ -132,9 +139,9 @@ def advance(u: Float[ndarray, "T 2"], steps: float) -> Float[ndarray, "T 2"]:
     return (1.0 - part) * padded[:-1] + part * padded[1:]
 
 
-def goal_error(layout: MarkerLayout, state: State, goal: Goal) -> tuple[float, float]:
-    """Mean marker distance [m] and absolute yaw error [rad] from the goal."""
-    markers = layout.markers(state.x)
+def goal_error(layout: MarkerLayout, x: Float[ndarray, "nx"], goal: Goal) -> tuple[float, float]:
+    """Mean marker distance [m] and absolute yaw error [rad] of a state from the goal."""
+    markers = layout.markers(x)
     yaw = wrap_angle(layout.pose_of(markers)[2] - layout.pose_of(goal.markers_m)[2])
     return float(np.linalg.norm(markers - goal.markers_m, axis=-1).mean()), abs(yaw)
 

@@ -14,6 +14,7 @@ from sgp_core.types import Goal, Reason, State
 from sgp_ros import convert
 
 PUSHER_STATE_TIMEOUT_S = 1.0
+READ_AT_LEAST_S = 0.1
 
 
 class Inputs:
@@ -36,6 +37,8 @@ class Inputs:
 
     def take_state(self, message: PoseArray, steady_s: float) -> None:
         """Keep the newest; it is read when somebody looks, because far more come than are planned from."""
+        if self._bad_state is not None or steady_s - self._state_received_s > READ_AT_LEAST_S:
+            self._read_state()  # a good one between bad ones counts
         self._unread = message, steady_s
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -15,37 +15,27 @@ from std_srvs.srv import SetBool, Trigger
 from visualization_msgs.msg import MarkerArray
 
 from sgp_core.bundle import load_bundle
-from sgp_core.config import Config, MpcConfig, PlannerConfig, setting
+from sgp_core.config import Config, MpcConfig, PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.mpc import Controller, in_time, initial_carry
-from sgp_core.prediction import CommandedMotion, Outlook
+from sgp_core.prediction import Outlook
 from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_age, check_reach, check_state, check_step
 from sgp_core.share import share_path
 from sgp_core.types import Goal, Plan, PlanStatus, Reason, State, Step
 from sgp_ros import convert
 from sgp_ros.goal_inputs import GoalConfig, GoalInputs
 from sgp_ros.inputs import Inputs
+from sgp_ros.mpc_settings import MpcNodeConfig
 from sgp_ros.plan_record import PlanRecord
 from sgp_ros.planning import Job, Outcome, PlanWorker
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
+from sgp_ros.steps_sent import StepsSent
 
 WATCH_PERIOD_S = 0.05
 REPEAT_S = 1.0
 JOIN_S = 0.8
 LATE_S = 0.1
 SWITCH_S = 2e-4
-
-
-@dataclass(frozen=True, kw_only=True)
-class MpcNodeConfig(Config):
-    """What only the node needs to know."""
-
-    bundle: str = setting("", "folder of the model bundle; empty takes models/default", live=False)
-    seed: int = setting(0, "seed of the planner's random restarts", low=0, high=2**31 - 1, live=False)
-    enabled: bool = setting(
-        True, "whether steps are sent from the start; ~/enable changes it while running", live=False
-    )
-    torch_threads: int = setting(1, "threads torch uses for one plan", low=1, high=64, live=False)
 
 
 class MpcNode(SgpNode):
@@ -62,19 +52,17 @@ class MpcNode(SgpNode):
         self._seed, self._enabled = own.seed, own.enabled
         self._carry, self._generation = initial_carry(self._seed), 0
         self._inputs = Inputs(self._layout, self._bundle.step_duration_s)
-        self._planned_step_ns = 0  # stamp of the step that belongs to the carry; 0 when it was not sent
-        self._last_stamp_s = 0.0  # stamp of the last message on `step`, holds included
+        self._sent = StepsSent(self._bundle.step_duration_s)
         self._due = False  # a control cycle waits for the next state
+        self._cycle_s = 0.0  # ROS time of the last control cycle
         self._planned_from_s = 0.0  # stamp of the last state that was planned from
-        self._held_s = 0.0  # when a step under way was last stopped
-        self._under_way_until_s = 0.0  # ROS time
-        self._under_way_to: Goal | None = None
-        self._motion = CommandedMotion(self._bundle.step_duration_s)
         self._now_s = 0.0  # ROS time at the last watch
         self._condition: Fault | None = None  # what was reported last
         self._reported_s = 0.0  # and when, steady
         self._record = PlanRecord()
         self._worker = PlanWorker(own.torch_threads, self._wake)
+        self._planner, self._mpc = PlannerConfig(), MpcConfig()
+        self._controller = Controller(self._bundle, self._planner, self._mpc)
         self._take_settings()
         self._warm_up()
         self._connect()
@@ -99,10 +87,15 @@ class MpcNode(SgpNode):
     # --- settings --------------------------------------------------------------------------------------------------
 
     def _take_settings(self) -> None:
-        self._mpc = self.settings.get(MpcConfig)
-        self._planner = in_time(self.settings.get(PlannerConfig), self._mpc)
+        mpc = self.settings.get(MpcConfig)
+        wanted = in_time(self.settings.get(PlannerConfig), mpc), mpc
+        if wanted == (self._planner, self._mpc):
+            return
+        self._planner, self._mpc = wanted
         # The carry stays: a new weight or horizon does not throw the warm start away.
         self._controller = Controller(self._bundle, self._planner, self._mpc)
+        self._record.forget_expected()
+        self._cycle_s = 0.0
 
     def _fits(self, candidates: Sequence[Config]) -> None:
         planner = next(config for config in candidates if isinstance(config, PlannerConfig))
@@ -137,6 +130,8 @@ class MpcNode(SgpNode):
     def _on_state(self, message: PoseArray) -> None:
         self._inputs.take_state(message, self.steady_s())
         if self._due:
+            self._on_planned()  # the next plan starts from the carry of the last one
+        if self._due:
             self._start_plan()
 
     def _on_pusher(self, message: DiagnosticArray) -> None:
@@ -160,25 +155,27 @@ class MpcNode(SgpNode):
         self._on_planned()  # a plan that has just ended comes first: the next one starts from its carry
         obstacle = self._obstacle(newest=True)
         if obstacle is not None:
-            self._due = False
+            self._due, self._cycle_s = False, 0.0
             self._report(obstacle)
             return
         # The next state starts the plan, so that it is as young as can be; without one this one grows stale, and the
-        # watch sees that.
-        if self._worker.busy:
-            self._record.overruns += 1
-        self._due = True
+        # watch sees that. Missed are cycles with the last plan still running or no state, and those slept through.
+        now_s = self.now_s()
+        slept = round((now_s - self._cycle_s) * self._mpc.rate_hz) - 1 if self._cycle_s > 0.0 else 0
+        self._record.overruns += max(slept, 0) + (self._worker.busy or self._due)
+        self._cycle_s, self._due = now_s, True
 
     def _start_plan(self) -> None:
-        state, goal = self._inputs.state, self._inputs.goal
+        state, goal, now_s = self._inputs.state, self._inputs.goal, self.now_s()
         if state is None or goal is None or self._worker.busy or state.stamp_s <= self._planned_from_s:
             return
-        self._due = False
-        executed = self._executed()
-        start_s = self.now_s() + self._record.expected_s
-        moved_m = self._motion.between(state.stamp_s, start_s) if executed else np.zeros(2)
-        self._planned_from_s = state.stamp_s
-        self._submit(state, goal, executed=executed, outlook=Outlook(start_s=start_s, motion_m=moved_m))
+        if self._obstacle(newest=True) is not None:
+            return  # the next control cycle says what it is
+        self._due, self._planned_from_s = False, min(state.stamp_s, now_s)
+        start_s = now_s + min(self._record.expected_s, self._planner.budget_ms * 1e-3)
+        pusher = self._inputs.pusher
+        outlook = Outlook(start_s=start_s, motion_m=self._sent.motion_m(pusher, state.stamp_s, start_s))
+        self._submit(state, goal, executed=self._sent.executed(pusher), outlook=outlook)
 
     def _submit(self, state: State, goal: Goal, *, executed: bool, outlook: Outlook | None = None) -> None:
         job = Job(
@@ -191,11 +188,6 @@ class MpcNode(SgpNode):
             generation=self._generation,
         )
         self._worker.submit(job)
-
-    def _executed(self) -> bool:
-        """Did the pusher take the step that belongs to the carry?"""
-        pusher = self._inputs.pusher
-        return pusher is not None and 0 < self._planned_step_ns == pusher.step_stamp_ns
 
     def _wake(self) -> None:
         """Called by the planner's thread; during the warm-up nobody spins yet."""
@@ -212,22 +204,30 @@ class MpcNode(SgpNode):
             self._conclude(outcome)
 
     def _conclude(self, outcome: Outcome) -> None:
-        if outcome.job.state.stamp_s <= self._held_s:
+        if outcome.job.state.stamp_s <= self._sent.held_s:
             return  # a hold was sent meanwhile, and its reason is on `status`
-        self._planned_step_ns = 0
-        if outcome.decision is None:
+        decision, now_s = outcome.decision, self.now_s()
+        if decision is not None and decision.plan is not None:
+            self._record.planned(outcome.wall_s)
+            late_s = now_s - decision.step.stamp_s
+            if decision.step.status == Reason.RUNNING and late_s > self._late_after_s:
+                # As if it had never been planned: the step under way goes on, and the next plan starts from there.
+                self._record.late += 1
+                if not self._sent.under_way(now_s):
+                    text = f"step dropped, {late_s:.3f} s later than it was planned to begin; is the computer too busy?"
+                    self._report(Fault(reason=Reason.LATE_STEP, text=text))
+                return
+        self._sent.planned_anew()
+        if decision is None:
             self.get_logger().error(f"planning failed: {outcome.error!r}")
             self._carry = initial_carry(self._seed)
             self._report(Fault(reason=Reason.PLANNER_ERROR, text=f"planning failed: {outcome.error}"))
             return
-        decision = outcome.decision
         self._carry = decision.carry
         self._record.add(decision)
-        if decision.plan is not None:
-            self._record.planned(outcome.wall_s)
         if decision.plan is not None and decision.plan.status is not PlanStatus.FAILED:
             self._publish_plan(decision.plan, outcome.job.goal)
-        step, now_s = decision.step, self.now_s()
+        step = decision.step
         if step.status != Reason.RUNNING:
             self._report(Fault(reason=step.status, text=step.reason))
             return
@@ -238,23 +238,16 @@ class MpcNode(SgpNode):
         if refused is not None:
             self._report(_with_plan_time(refused, outcome.wall_s))
             return
-        if now_s - step.stamp_s > self._late_after_s:
-            # The one under way goes on, and the next cycle plans from where it leads.
-            self._record.late += 1
-            return
-        self._send(step, outcome.job, now_s)
+        self._send(step, decision.plan, outcome.job, now_s)
         self._report(Fault(reason=Reason.RUNNING, text=step.reason))
 
-    def _send(self, step: Step, job: Job, now_s: float) -> None:
+    def _send(self, step: Step, plan: Plan | None, job: Job, now_s: float) -> None:
         """A plan that ended early begins now: a stamp from the future would outlast a hold."""
-        stamp_s = min(step.stamp_s, now_s)
-        message = convert.step_to_msg(stamp_s, step.u)
+        message = convert.step_to_msg(min(step.stamp_s, now_s), step.u)
         self._step.publish(message)
-        self._motion.step(stamp_s, step.u, now_s, self._planner.speed_limit_mps)
         self._record.sent(self.now_s() - job.state.stamp_s)
-        self._planned_step_ns = convert.stamp_ns(message.header.stamp)
-        self._last_stamp_s = stamp_s
-        self._under_way_until_s, self._under_way_to = stamp_s + self._bundle.step_duration_s, job.goal
+        stamp_ns = convert.stamp_ns(message.header.stamp)
+        self._sent.add(stamp_ns, step.u, now_s, self._planner.speed_limit_mps, plan, job.goal)
 
     @property
     def _late_after_s(self) -> float:
@@ -273,7 +266,8 @@ class MpcNode(SgpNode):
     def _refusal(self, outcome: Outcome, step: Step, now_s: float) -> Fault | None:
         """The same checks for the state that was planned from, and for the step itself."""
         state, plan = outcome.job.state, outcome.decision.plan if outcome.decision else None
-        start_m = state.x[-2:] if plan is None else plan.x[0, -2:]
+        begins_m = self._sent.motion_m(self._inputs.pusher, step.stamp_s, min(step.stamp_s, now_s))
+        start_m = state.x[-2:] if plan is None else plan.x[0, -2:] + begins_m
         wrong = check_state(state.x, state.stamp_s, now_s, self._mpc.state_timeout_s, self._planner)
         return wrong or check_step(step.u, start_m, self._planner)
 
@@ -303,12 +297,8 @@ class MpcNode(SgpNode):
     def _restart(self) -> None:
         self._carry = initial_carry(self._seed)
         self._generation += 1
-        self._forget_steps()
-
-    def _forget_steps(self) -> None:
-        self._planned_step_ns = 0
-        self._last_stamp_s = self._planned_from_s = self._held_s = self._under_way_until_s = 0.0
-        self._motion.forget()
+        self._planned_from_s = 0.0
+        self._sent.forget()
 
     def _hold(self) -> None:
         """Stop a step under way.
@@ -319,12 +309,8 @@ class MpcNode(SgpNode):
         under way still ends after `step_duration_s`, and the pusher's own watchdogs stay awake.
         """
         now_s = self.now_s()
-        if now_s <= 0.0 or now_s >= self._under_way_until_s:
-            return
-        stamp_s = max(now_s, self._last_stamp_s + 1e-6)  # never refused as an older one
-        self._step.publish(convert.step_to_msg(stamp_s, np.zeros(2)))
-        self._motion.stand(now_s)
-        self._planned_step_ns, self._last_stamp_s, self._held_s, self._under_way_until_s = 0, stamp_s, now_s, 0.0
+        if now_s > 0.0 and self._sent.under_way(now_s):
+            self._step.publish(convert.step_to_msg(self._sent.hold(now_s), np.zeros(2)))
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
@@ -332,12 +318,13 @@ class MpcNode(SgpNode):
         """Publish the status; anything but RUNNING ends a step under way."""
         if condition.reason in (Reason.PUSHER_DISABLED, Reason.PUSHER_FAULT):
             # The pusher holds already, and would only refuse another step; the last one was not carried out.
-            self._under_way_until_s, self._planned_step_ns = 0.0, 0
-            self._motion.stand(self.now_s())
-        elif condition.reason == Reason.GOAL_REACHED and self._under_way_to is self._inputs.goal:
-            pass  # the last step was planned to end at the goal, and the goal counts as reached a little before
+            self._sent.stopped(self.now_s())
+        elif condition.reason == Reason.GOAL_REACHED and self._sent.ends_at(self._inputs.goal, self._controller.is_at):
+            pass  # it counts as reached a little before
         elif condition.reason != Reason.RUNNING:
             self._hold()
+        if condition.reason not in (Reason.RUNNING, Reason.GOAL_REACHED):
+            self._generation += 1  # no step from before this may be sent after it
         if self._condition is None or condition.reason != self._condition.reason:
             self.get_logger().info(f"{condition.reason}: {condition.text}")
         self._condition, self._reported_s = condition, self.steady_s()
@@ -365,9 +352,9 @@ class MpcNode(SgpNode):
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._hold()
-        last_stamp_s, held_s = self._last_stamp_s, self._held_s
+        last_stamp_s, held_s = self._sent.last_stamp_s, self._sent.held_s
         self._restart()
-        self._last_stamp_s, self._held_s = last_stamp_s, held_s  # the pusher remembers it too
+        self._sent.last_stamp_s, self._sent.held_s = last_stamp_s, held_s  # the pusher remembers it too
         response.success, response.message = (
             True,
             "the warm start is forgotten, a step under way is stopped; the goal stays",

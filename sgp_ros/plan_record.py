@@ -19,7 +19,7 @@ class PlanRecord:
 
     def __init__(self) -> None:
         self.steps = 0  # steps sent
-        self.overruns = 0  # cycles in which the last plan was still running
+        self.overruns = 0  # cycles without a plan of their own
         self.late = 0  # steps dropped because they came too late
         self._plan: Plan | None = None
         self._marker_error_m = self._yaw_error_rad = NAN
@@ -29,12 +29,16 @@ class PlanRecord:
 
     @property
     def expected_s(self) -> float:
-        """How long a plan takes from the control cycle to its end: the median of the last ones."""
+        """How long a plan takes: the median of the last ones."""
         return float(np.median(self._wall_s)) if self._wall_s else 0.0
 
     def planned(self, wall_s: float) -> None:
-        """A plan took so long, hand-over between threads included."""
+        """A plan took so long."""
         self._wall_s.append(wall_s)
+
+    def forget_expected(self) -> None:
+        """Plans are made under other settings from now on."""
+        self._wall_s.clear()
 
     def sent(self, latency_s: float) -> None:
         """A step went out so long after the measurement of its markers."""

@@ -13,8 +13,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
-from rclpy.executors import ExternalShutdownException
-from rclpy.experimental.events_executor import EventsExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -111,6 +110,15 @@ class _Signals:
             raise KeyboardInterrupt
 
 
+def make_executor() -> Executor:
+    """The events executor, which wakes up for what came and asks nobody else; rclpy before 7.1.4 has none."""
+    try:
+        from rclpy.experimental.events_executor import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
 def run(make_node: Callable[[], SgpNode], args: Sequence[str] | None = None) -> int:
     """Run one node until SIGINT, SIGTERM or a shutdown of its context; returns the exit code of the process.
 
@@ -118,6 +126,7 @@ def run(make_node: Callable[[], SgpNode], args: Sequence[str] | None = None) -> 
     """
     signals = _Signals()
     node: SgpNode | None = None
+    executor: Executor | None = None
     code, ended = 0, True
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -126,7 +135,7 @@ def run(make_node: Callable[[], SgpNode], args: Sequence[str] | None = None) -> 
         # What is there now stays; walking all of torch now and then would stop every thread for tens of milliseconds.
         gc.collect()
         gc.freeze()
-        executor = EventsExecutor()
+        executor = make_executor()
         executor.add_node(node)
         while rclpy.ok() and not signals.asked:
             executor.spin_once(timeout_sec=POLL_S)
@@ -140,6 +149,8 @@ def run(make_node: Callable[[], SgpNode], args: Sequence[str] | None = None) -> 
         if node is not None:
             if rclpy.ok():
                 ended = node.close()
+            if executor is not None:
+                executor.shutdown()  # before what it listens to
             node.destroy_node()
         rclpy.try_shutdown()
         # What is left ends with the process. Letting the collector walk all of torch first takes a second and more on a

@@ -81,14 +81,14 @@ def test_a_turned_box_has_not_arrived():
     # Turned about the middle of its markers, so that they stay close while the yaw is off.
     turned = GOAL.markers_m.mean(axis=0) + (GOAL.markers_m - GOAL.markers_m.mean(axis=0)) @ rotation(0.11).T
     state = State(stamp_s=0.0, x=LAYOUT.pack(turned, np.array([0.5, 0.0])))
-    error_m, yaw_rad = goal_error(LAYOUT, state, GOAL)
+    error_m, yaw_rad = goal_error(LAYOUT, state.x, GOAL)
     assert yaw_rad == pytest.approx(0.11)
     wide = Controller(BUNDLE, PlannerConfig(iterations=8), MpcConfig(goal_tolerance_m=2 * error_m))
     assert wide.control(state, GOAL, initial_carry()).step.status is Reason.RUNNING
 
 
 def test_yaw_error_wraps():
-    assert goal_error(LAYOUT, state_at(0.6, 0.0, 3.1), Goal.from_pose(LAYOUT, 0.6, 0.0, -3.1))[1] == pytest.approx(
+    assert goal_error(LAYOUT, state_at(0.6, 0.0, 3.1).x, Goal.from_pose(LAYOUT, 0.6, 0.0, -3.1))[1] == pytest.approx(
         2 * np.pi - 6.2
     )
 

@@ -24,7 +24,7 @@ from sgp_core.share import share_path
 from sgp_ros.arm_output import PusherNodeConfig
 from sgp_ros.goal_inputs import GoalConfig
 from sgp_ros.mocap_settings import MocapNodeConfig
-from sgp_ros.mpc_node import MpcNodeConfig
+from sgp_ros.mpc_settings import MpcNodeConfig
 from sgp_ros.rig_files import presets
 from sgp_ros.rig_sim_node import RigNodeConfig
 
