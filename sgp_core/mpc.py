@@ -76,7 +76,9 @@ class Controller:
             state = self._planner.predict(state, outlook)
         generator = torch.Generator()
         generator.set_state(torch.frombuffer(bytearray(carry.generator_state), dtype=torch.uint8))
-        plan = self._planner.plan(state, goal, self._warm_start(state, carry, executed), generator)
+        spent_s = 0.0 if outlook is None else outlook.spent_s
+        warm_start = self._warm_start(state, carry, executed)
+        plan = self._planner.plan(state, goal, warm_start, generator, spent_s=spent_s)
         return Decision(
             step=self._first_step(state, plan),
             plan=plan,

@@ -68,7 +68,15 @@ class Planner:
         return iteration_of(self._bundle, self.config)
 
     @torch.no_grad()
-    def plan(self, state: State, goal: Goal, warm_start: Float[ndarray, "T 2"], generator: torch.Generator) -> Plan:
+    def plan(
+        self,
+        state: State,
+        goal: Goal,
+        warm_start: Float[ndarray, "T 2"],
+        generator: torch.Generator,
+        *,
+        spent_s: float = 0.0,
+    ) -> Plan:
         """Improve a warm start; never returns a plan of higher J.
 
         Args:
@@ -76,6 +84,7 @@ class Planner:
             goal: where the markers should end [m; table].
             warm_start: steps to begin from [m]; brought within the bounds first.
             generator: draws the initial guesses of the restarts.
+            spent_s: how much of the budget is gone already [s].
         """
         config, iteration = self.config, self._iteration
         started_s = self._clock()
@@ -84,7 +93,7 @@ class Planner:
         x0 = torch.from_numpy(state.x).float()
         target = torch.from_numpy(goal.markers_m).float().reshape(-1)
         starts = self.starts(state, warm_start, generator)
-        u, budget = torch.from_numpy(starts), Budget(config, started_s)
+        u, budget = torch.from_numpy(starts), Budget(config, started_s, spent_s)
         descent = Descent(u, torch.zeros_like(u), torch.zeros_like(u), u, torch.full((len(u),), torch.inf), 0)
         while shares := budget.shares(descent.done, self._clock(), self._burst):
             levels = [self.levels[int(share * len(self.levels) + 1e-9)] for share in shares]
@@ -176,22 +185,23 @@ def _failed(state: State, horizon: int) -> Plan:
 class Budget:
     """How far a plan has got, by iterations or by time, whichever is ahead: annealing keeps pace with both."""
 
-    def __init__(self, config: PlannerConfig, started_s: float) -> None:
-        self._iterations, self._budget_s = config.iterations, config.budget_ms * 1e-3
+    def __init__(self, config: PlannerConfig, started_s: float, spent_s: float) -> None:
+        self._iterations, self._limited = config.iterations, config.budget_ms > 0.0
+        self._budget_s = config.budget_ms * 1e-3 - spent_s
         self._started_s = started_s
 
     def shares(self, done: int, now_s: float, count: int) -> list[float]:
         """Shares of the plan at which the next iterations begin, at most `count`; none when it has to end."""
         by_time, each = 0.0, 0.0
-        if self._budget_s > 0.0 and done == 0:
+        if self._limited and done == 0:
             count = 1  # nobody knows yet how long one takes
-        elif self._budget_s > 0.0:
+        elif self._limited:
             passed_s = now_s - self._started_s
             # What it takes to conclude has to stay in the budget, and is about as long as two iterations.
             left_s = self._budget_s - 2.0 * passed_s / done
             by_time, each = (passed_s / left_s, passed_s / done / left_s) if left_s > 0.0 else (1.0, 0.0)
         shares = [max((done + k) / self._iterations, by_time + k * each) for k in range(count)]
-        return [share for share in shares if share < 1.0]
+        return [share for share in shares if share < 1.0 - 1e-6]  # not the last digit of a sum
 
 
 def _levels(bundle: ModelBundle, config: PlannerConfig) -> list[int]:

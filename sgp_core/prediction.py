@@ -19,10 +19,11 @@ HISTORY_S = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """When the first planned step begins, and how far the pusher is led until then."""
+    """When the first planned step begins, and what happens until then."""
 
     start_s: float
-    motion_m: Float[ndarray, "2"]  # from the stamp of the measured state [m; table]
+    motion_m: Float[ndarray, "2"]  # of the pusher, from the stamp of the measured state [m; table]
+    spent_s: float = 0.0  # of the plan's budget
 
 
 class CommandedMotion:

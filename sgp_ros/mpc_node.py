@@ -118,7 +118,7 @@ class MpcNode(SgpNode):
         """Plan once before anybody waits: TorchScript compiles in its first calls, in the thread that runs it."""
         x = self._bundle.reference_x[0]
         goal = Goal(markers_m=self._layout.markers(x) + 0.1)
-        self._submit(State(stamp_s=0.0, x=x), goal, executed=False)
+        self._submit(State(stamp_s=0.0, x=x), goal, False)
         outcome = self._worker.wait()
         if outcome.error is not None:
             raise InputError(f"the bundle {self._bundle.path} cannot plan: {outcome.error}") from outcome.error
@@ -172,12 +172,15 @@ class MpcNode(SgpNode):
         if self._obstacle(newest=True) is not None:
             return  # the next control cycle says what it is
         self._due, self._planned_from_s = False, min(state.stamp_s, now_s)
-        start_s = now_s + min(self._record.expected_s, self._planner.budget_ms * 1e-3)
+        # The plan's time counts from the cycle, waiting for the state included; half of it is left in any case.
+        budget_s = self._planner.budget_ms * 1e-3
+        spent_s = min(max(now_s - self._cycle_s, 0.0), 0.5 * budget_s)
+        start_s = now_s + min(self._record.expected_s, budget_s - spent_s)
         pusher = self._inputs.pusher
-        outlook = Outlook(start_s=start_s, motion_m=self._sent.motion_m(pusher, state.stamp_s, start_s))
-        self._submit(state, goal, executed=self._sent.executed(pusher), outlook=outlook)
+        moved_m, executed = self._sent.motion_m(pusher, state.stamp_s, start_s), self._sent.executed(pusher)
+        self._submit(state, goal, executed, Outlook(start_s=start_s, motion_m=moved_m, spent_s=spent_s))
 
-    def _submit(self, state: State, goal: Goal, *, executed: bool, outlook: Outlook | None = None) -> None:
+    def _submit(self, state: State, goal: Goal, executed: bool, outlook: Outlook | None = None) -> None:
         job = Job(
             controller=self._controller,
             state=state,

@@ -215,3 +215,12 @@ def test_the_budget_ends_a_plan_that_is_never_worse_than_the_warm_start(budget_m
         assert sorted(set(BUNDLE.score.levels)) == [0, 1, 2, 3]
     if budget_ms > 25.0 and most < 20:
         assert plan.solve_s <= budget_ms * 1e-3
+
+
+def test_time_that_is_gone_already_counts() -> None:
+    config = PlannerConfig(beta=0.1, iterations=20, budget_ms=100.0)
+    BUNDLE.score.levels.clear()
+    planner = Planner(BUNDLE, config, lambda: 0.01 * len(BUNDLE.score.levels))
+    warm = np.full((4, 2), 0.01)
+    plan = planner.plan(START, goal_at(0.6, 0.0), warm, torch.Generator().manual_seed(0), spent_s=0.05)
+    assert plan.iterations == 3  # of 8 in all of the time
