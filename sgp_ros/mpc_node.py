@@ -61,9 +61,8 @@ class MpcNode(SgpNode):
         self._reported_s = 0.0  # and when, steady
         self._record = PlanRecord()
         self._worker = PlanWorker(own.torch_threads, self._wake)
-        self._planner, self._mpc = PlannerConfig(), MpcConfig()
+        self._planner, self._mpc = self._wanted()
         self._controller = Controller(self._bundle, self._planner, self._mpc)
-        self._take_settings()
         self._warm_up()
         self._connect()
         self.settings.check = self._fits
@@ -86,9 +85,12 @@ class MpcNode(SgpNode):
 
     # --- settings --------------------------------------------------------------------------------------------------
 
-    def _take_settings(self) -> None:
+    def _wanted(self) -> tuple[PlannerConfig, MpcConfig]:
         mpc = self.settings.get(MpcConfig)
-        wanted = in_time(self.settings.get(PlannerConfig), mpc), mpc
+        return in_time(self.settings.get(PlannerConfig), mpc), mpc
+
+    def _take_settings(self) -> None:
+        wanted = self._wanted()
         if wanted == (self._planner, self._mpc):
             return
         self._planner, self._mpc = wanted
@@ -358,10 +360,8 @@ class MpcNode(SgpNode):
         last_stamp_s, held_s = self._sent.last_stamp_s, self._sent.held_s
         self._restart()
         self._sent.last_stamp_s, self._sent.held_s = last_stamp_s, held_s  # the pusher remembers it too
-        response.success, response.message = (
-            True,
-            "the warm start is forgotten, a step under way is stopped; the goal stays",
-        )
+        response.success = True
+        response.message = "the warm start is forgotten, a step under way is stopped; the goal stays"
         return response
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

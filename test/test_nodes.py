@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 import signal
 from pathlib import Path
 
@@ -254,3 +256,20 @@ class TestRefusedStart:
             assert graph.wait_exit(node) == 2
             assert words in graph.output(node)
             assert "Traceback" not in graph.output(node)
+
+
+class TestOtherBundle:
+    def test_only_the_settings_given_have_to_fit_the_bundle(
+        self, graph: Graph, bundle_path: Path, tmp_path: Path
+    ) -> None:
+        """A bundle of shorter steps than the default ones starts with settings that suit it, and not without."""
+        path = tmp_path / "bundle"
+        shutil.copytree(bundle_path, path)
+        index = json.loads((path / "bundle.json").read_text())
+        index["limits"]["step_limit_m"] = 0.03
+        (path / "bundle.json").write_text(json.dumps(index))
+        graph.start("mpc_node", bundle=path, step_limit_m=0.02)
+        graph.wait("ready", lambda: "ready, bundle" in graph.output("mpc_node"))
+        graph.start("mpc_node", label="refused", bundle=path)
+        assert graph.wait_exit("refused") == 2
+        assert "step_limit_m = 0.05" in graph.output("refused")
