@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from sgp_core.bundle import ModelBundle
-from sgp_core.packing import TOLERANCES, LayerOf, PlainLinear, accurate, fast, plain
+from sgp_core.packing import TOLERANCES, LayerOf, PlainLinear, half, plain
 
 TRIED = 64  # reference tuples
+PULLED_BACK = 1e-2  # as `TOLERANCES`, for a gradient: it jumps where a unit falls asleep
 
 
 def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
@@ -29,34 +30,31 @@ def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
     file_dynamics, file_score = ScriptDynamics(bundle.dynamics), ScriptScore(bundle.score)
     dynamics: nn.Module = file_dynamics
     score: nn.Module = file_score
-    # Another architecture ends the attempt; where fewer bits do too much harm, more are taken.
+    # Another architecture ends the attempt; where half precision does harm, single precision stays.
     with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        for kept, layer in ((plain, plain), (accurate, accurate), (accurate, fast)):
-            tried = MlpDynamics(bundle.dynamics, layer, kept)
-            moved = file_dynamics.predict(x, u) - x
-            found, wanted = _pulled_back(tried, x, u), _pulled_back(file_dynamics, x, u)
-            if (
-                _alike(kept, tried.predict(x, u) - x, moved)
-                and _alike(layer, tried.step(x, u)[0] - x, moved)
-                and _alike(fast, found, wanted)
-            ):
+        for layer in (plain, half):
+            tried = MlpDynamics(bundle.dynamics, layer)
+            (moved, pulled), (wanted, wanted_pulled) = _both_ways(tried, x, u), _both_ways(file_dynamics, x, u)
+            if _alike(TOLERANCES[layer], moved, wanted) and _alike(PULLED_BACK, pulled, wanted_pulled):
                 dynamics = tried
     with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        for layer in (plain, accurate, fast):
+        for layer in (plain, half):
             candidate = MlpScore(bundle.score, layer)
-            if all(_alike(layer, candidate(x, u, k), file_score(x, u, k)) for k in range(len(bundle.sigmas))):
+            if all(
+                _alike(TOLERANCES[layer], candidate(x, u, k), file_score(x, u, k)) for k in range(len(bundle.sigmas))
+            ):
                 score = candidate
     return dynamics, score
 
 
-def _pulled_back(dynamics: Any, x: Tensor, u: Tensor) -> Tensor:
-    """Gradients by x and u of the sum of what the box does (B, nx + 2)."""
-    _, tape = dynamics.step(x, u)
-    return torch.cat(dynamics.pull_back(tape, torch.ones_like(x)), dim=1)
+def _both_ways(dynamics: Any, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """What a step moves (B, nx), and the gradients by x and u of the sum of that (B, nx + 2)."""
+    x_next, tape = dynamics.step(x, u)
+    return x_next - x, torch.cat(dynamics.pull_back(tape, torch.ones_like(x)), dim=1)
 
 
-def _alike(layer: LayerOf, found: Tensor, wanted: Tensor) -> bool:
-    return found.shape == wanted.shape and bool((found - wanted).norm() <= TOLERANCES[layer] * wanted.norm())
+def _alike(tolerance: float, found: Tensor, wanted: Tensor) -> bool:
+    return found.shape == wanted.shape and bool((found - wanted).norm() <= tolerance * wanted.norm())
 
 
 class ScriptDynamics(nn.Module):
@@ -72,11 +70,6 @@ class ScriptDynamics(nn.Module):
             x, u = x.detach().requires_grad_(), u.detach().requires_grad_()
             x_next = self._module(x, u)
         return x_next.detach(), [x, u, x_next]
-
-    def predict(self, x: Tensor, u: Tensor) -> Tensor:
-        """The next state alone."""
-        found: Tensor = self._module(x, u)
-        return found
 
     def pull_back(self, tape: list[Tensor], gradient: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients by x and u."""
@@ -103,14 +96,13 @@ class MlpDynamics(nn.Module):
 
     Args:
         module: its TorchScript.
-        layer: makes the hidden layers of `step` and `pull_back`.
-        kept: makes those of `predict`.
+        layer: makes the hidden layers.
 
     Raises:
         AttributeError, KeyError, RuntimeError: it is something else.
     """
 
-    def __init__(self, module: Any, layer: LayerOf = plain, kept: LayerOf = plain) -> None:
+    def __init__(self, module: Any, layer: LayerOf = plain) -> None:
         super().__init__()
         x_scale, u_scale = float(module.x_scale), float(module.u_scale)
         weights, biases = _layers(module.state_dict(), "net.net.{}", step=2)
@@ -122,9 +114,7 @@ class MlpDynamics(nn.Module):
         first = torch.cat([by_markers, by_pusher, first[:, seen:] / u_scale], dim=1)
         scaled = x_scale / u_scale
         weights = [first.float(), *weights[1:-1], (last * scaled).float()]
-        hidden = list(zip(weights[:-1], biases[:-1], strict=True))
-        self.hidden = nn.ModuleList(layer(w, b) for w, b in hidden)
-        self.accurate = nn.ModuleList(kept(w, b) for w, b in hidden)
+        self.hidden = nn.ModuleList(layer(w, b) for w, b in zip(weights[:-1], biases[:-1], strict=True))
         self.last = PlainLinear(weights[-1], (biases[-1].double() * scaled).float())
         self.back_last = PlainLinear(weights[-1].t(), None)
         self.back_hidden = nn.ModuleList(layer(w.t(), None) for w in reversed(weights[:-1]))
@@ -139,18 +129,7 @@ class MlpDynamics(nn.Module):
             tape.append(h)
         matrix = self.last(h).view(x.shape[0], -1, 2)
         tape.append(matrix)
-        return self._moved(x, u, matrix), tape
-
-    @torch.jit.export
-    def predict(self, x: Tensor, u: Tensor) -> Tensor:
-        """The next state alone, as exactly as it is worth: for what is shown, compared and kept."""
-        h = torch.cat([x, u], dim=1)
-        for layer in self.accurate:
-            h = layer(h).relu_()
-        return self._moved(x, u, self.last(h).view(x.shape[0], -1, 2))
-
-    def _moved(self, x: Tensor, u: Tensor, matrix: Tensor) -> Tensor:
-        return x + torch.cat([torch.bmm(matrix, u.unsqueeze(2)).squeeze(2), u], dim=1)
+        return x + torch.cat([torch.bmm(matrix, u.unsqueeze(2)).squeeze(2), u], dim=1), tape
 
     @torch.jit.export
     def pull_back(self, tape: list[Tensor], gradient: Tensor) -> tuple[Tensor, Tensor]:

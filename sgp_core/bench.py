@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgp_core.adjoint import MlpDynamics, ScriptDynamics, models_of
+from sgp_core.adjoint import ScriptDynamics, models_of
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import PlannerConfig
 from sgp_core.iteration import Iteration
@@ -147,7 +147,7 @@ def _judge(networks: Networks, config: PlannerConfig) -> Callable[[Tensor, Tenso
 
     @torch.no_grad()
     def lowest(x0: Tensor, u: Tensor, target: Tensor) -> float:
-        return float(iteration.objective(iteration.rollout(x0, u, target, True)).min())
+        return float(iteration.objective(iteration.rollout(x0, u, target)).min())
 
     return lowest
 
@@ -175,8 +175,7 @@ def _work(networks: Networks, case: Case) -> dict[str, float]:
     matrices = [[w for n, w in m.named_parameters() if w.dim() == 2 and "tokens" not in n] for m in networks.modules]
     count = sum(w.numel() for w in matrices[0]) * 2 + sum(w.numel() for w in matrices[1])
     dynamics, score = models_of(networks.bundle)
-    in_step = bytes_of(dynamics) - (bytes_of(dynamics.accurate) if isinstance(dynamics, MlpDynamics) else 0)
-    steps = case.horizon * case.iterations
+    in_step, steps = bytes_of(dynamics), case.horizon * case.iterations
     read, flops = steps * in_step + case.iterations * bytes_of(score), 2.0 * case.restarts * steps * count
     ideal_s = max(read / _bytes_per_s(in_step + bytes_of(score)), flops / _flops_per_s())
     return {

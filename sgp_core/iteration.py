@@ -24,7 +24,7 @@ class Rollout(NamedTuple):
 
     u: Tensor  # (B, T, 2) [m]
     x: Tensor  # (B, T+1, nx) [m]
-    tapes: list[list[Tensor]]  # of each step, for the sweep back; none of an accurate rollout
+    tapes: list[list[Tensor]]  # of each step, for the sweep back
     error: Tensor  # (B, T, ny), markers less their goals after each step [m]
     task_cost: Tensor  # (B,) [normalised]
     distance2: Tensor  # (B, T), smoothed squared distance to data at the last noise level [normalised]
@@ -103,7 +103,7 @@ class Iteration(nn.Module):
             target: goal markers (ny,) [m].
             level: index of the noise level.
         """
-        rollout = self.rollout(x0, u, target, False)
+        rollout = self.rollout(x0, u, target)
         by_x, by_u = self.task_gradient(rollout)
         if self.beta > 0.0:
             more_x, more_u = self.penalty_gradient(rollout, level)
@@ -111,17 +111,14 @@ class Iteration(nn.Module):
         return self.objective(rollout), self.pull_back(rollout, by_x, by_u)
 
     @torch.jit.export
-    def rollout(self, x0: Tensor, u: Tensor, target: Tensor, accurate: bool) -> Rollout:
-        """Predict the states of B action sequences and what they cost; `accurate` without a way back."""
+    def rollout(self, x0: Tensor, u: Tensor, target: Tensor) -> Rollout:
+        """Predict the states of B action sequences and what they cost."""
         x = x0.expand(u.shape[0], -1)
         states = [x]
         tapes: list[list[Tensor]] = []
         for t in range(u.shape[1]):
-            if accurate:
-                x = self.dynamics.predict(x, u[:, t])  # type: ignore[operator]
-            else:
-                x, tape = self.dynamics.step(x, u[:, t])  # type: ignore[operator]
-                tapes.append(tape)
+            x, tape = self.dynamics.step(x, u[:, t])  # type: ignore[operator]
+            tapes.append(tape)
             states.append(x)
         stacked = torch.stack(states, dim=1)
         error = stacked[:, 1:, :-2] - target

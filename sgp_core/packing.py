@@ -1,11 +1,10 @@
-"""Linear layers with fewer bits per weight, where reading the weights is what takes the time (docs/performance.md).
+"""Linear layers in half precision, where reading the weights is what takes the time (docs/performance.md).
 
 A product of a few rows with a matrix of 1024 x 1024 does next to no arithmetic per weight: it takes as long as reading
-4 MB. In half precision it is 2 MB, in bytes 1 MB, and the matrices of a whole plan then stay in the cache. The kernels
-are fbgemm's, which torch brings on x86; elsewhere, and for small layers, single precision stays.
+4 MB. In half precision it is 2 MB, and the matrices of a whole plan then stay in the cache. The kernels are fbgemm's,
+which torch brings on x86; elsewhere, and for small layers, single precision stays.
 """
 
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -43,60 +42,29 @@ class HalfLinear(nn.Module):
         return found
 
 
-class ByteLinear(nn.Module):
-    """The same with weights in 8 bits, one scale per output, and inputs rounded to 7 bits of their range."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.bytes_read = weight.numel()
-        scales = (weight.abs().amax(1) / 127.0).double().clamp_min(torch.finfo(torch.float32).tiny)
-        zeros = torch.zeros(len(weight), dtype=torch.int64)
-        with warnings.catch_warnings():
-            # The way to make such a tensor will change in torch; constraints.txt holds the version that has it.
-            warnings.filterwarnings("ignore", message=r".*torch\.quantize_per", category=UserWarning)
-            rounded = torch.quantize_per_channel(weight.contiguous(), scales, zeros, 0, torch.qint8)
-        self.packed = torch.ops.quantized.linear_prepack(rounded, bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in) to (B, out)."""
-        found: Tensor = torch.ops.quantized.linear_dynamic(x, self.packed, True)
-        return found
-
-
 def plain(weight: Tensor, bias: Tensor | None) -> nn.Module:
     """A layer as it is in the file."""
     return PlainLinear(weight, bias)
 
 
-def accurate(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    """A layer for what is shown, compared and kept."""
-    return _packed(HalfLinear, weight, bias)
-
-
-def fast(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    """A layer for the iterations in between, which only have to find the way."""
-    return _packed(ByteLinear, weight, bias)
-
-
-# How far a network's outputs may be from those of its file, as a share of their norm.
-TOLERANCES: dict[LayerOf, float] = {plain: 1e-4, accurate: 2e-3, fast: 5e-2}
-
-
-def bytes_of(model: nn.Module) -> int:
-    """What has to be read of the weights of all layers of a model."""
-    return sum(
-        layer.bytes_read for layer in model.modules() if isinstance(layer, PlainLinear | HalfLinear | ByteLinear)
-    )
-
-
-def _packed(kind: type[HalfLinear] | type[ByteLinear], weight: Tensor, bias: Tensor | None) -> nn.Module:
+def half(weight: Tensor, bias: Tensor | None) -> nn.Module:
+    """A layer in half precision, where it is worth it and this torch has the kernels."""
     if min(weight.shape) < PACKED_FROM or "fbgemm" not in torch.backends.quantized.supported_engines:
         return PlainLinear(weight, bias)
     engine = torch.backends.quantized.engine
     try:
         torch.backends.quantized.engine = "fbgemm"
-        return kind(weight, bias)
+        return HalfLinear(weight, bias)
     except (AttributeError, RuntimeError):  # a torch without these kernels
         return PlainLinear(weight, bias)
     finally:
         torch.backends.quantized.engine = engine
+
+
+# How far a network's outputs may be from those of its file, as a share of their norm.
+TOLERANCES: dict[LayerOf, float] = {plain: 1e-4, half: 2e-3}
+
+
+def bytes_of(model: nn.Module) -> int:
+    """What has to be read of the weights of all layers of a model."""
+    return sum(layer.bytes_read for layer in model.modules() if isinstance(layer, PlainLinear | HalfLinear))

@@ -102,7 +102,6 @@ class Planner:
                 bounded = torch.from_numpy(self._bounded(state.x, descent.u.numpy()))
                 descent = descent._replace(u=bounded)
         candidates = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
-        # Iterations may be rough (sgp_core.packing); what is kept is compared in full.
         plan = self._best(state, x0, target, self._bounded(state.x, candidates))
         return dataclasses.replace(plan, iterations=descent.done, solve_s=self._clock() - started_s)
 
@@ -112,14 +111,14 @@ class Planner:
         if not outlook.motion_m.any():
             return State(stamp_s=outlook.start_s, x=state.x)
         x, u = (torch.from_numpy(v).float()[None] for v in (state.x, outlook.motion_m))
-        return State(stamp_s=outlook.start_s, x=self._iteration.dynamics.predict(x, u)[0].double().numpy())
+        return State(stamp_s=outlook.start_s, x=self._iteration.dynamics.step(x, u)[0][0].double().numpy())
 
     @torch.no_grad()
     def gradient_ratio(self, state: State, goal: Goal, u: Float[ndarray, "T 2"], level: int) -> float:
         """||gradient of the penalty|| / ||gradient of the task cost|| by the actions, at one noise level."""
         x0, target = torch.from_numpy(state.x).float(), torch.from_numpy(goal.markers_m).float().reshape(-1)
         iteration = self._iteration
-        rollout = iteration.rollout(x0, torch.from_numpy(u).float()[None], target, False)
+        rollout = iteration.rollout(x0, torch.from_numpy(u).float()[None], target)
         penalty = iteration.pull_back(rollout, *iteration.penalty_gradient(rollout, level))
         task = iteration.pull_back(rollout, *iteration.task_gradient(rollout))
         return float(penalty.norm() / task.norm())
@@ -144,7 +143,7 @@ class Planner:
 
     def _best(self, state: State, x0: Tensor, target: Tensor, candidates: Float[ndarray, "B T 2"]) -> Plan:
         """The candidate of lowest J; the first one is the warm start."""
-        rollout = self._iteration.rollout(x0, torch.from_numpy(candidates), target, True)
+        rollout = self._iteration.rollout(x0, torch.from_numpy(candidates), target)
         j = self._iteration.objective(rollout).numpy()
         k = int(j.argmin())
         if not np.isfinite(j[k]):

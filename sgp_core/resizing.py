@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import torch
@@ -43,8 +44,9 @@ def resized(bundle: ModelBundle, hidden: int) -> Networks:
         # A token multiplies outputs, whatever its second axis looks like.
         made = {k: _resized(state[k], new, inputs="tokens" not in k) for k, new in module.state_dict().items()}
         module.load_state_dict(made)
-    scripted = dataclasses.replace(bundle, dynamics=script(dynamics), score=script(score))
-    return Networks(dynamics, score, scripted)
+    # Copies, because whether weights ask for gradients is up to whoever uses the modules.
+    scripted = [script(copy.deepcopy(module)) for module in (dynamics, score)]
+    return Networks(dynamics, score, dataclasses.replace(bundle, dynamics=scripted[0], score=scripted[1]))
 
 
 def _resized(old: Tensor, new: Tensor, *, inputs: bool) -> Tensor:
