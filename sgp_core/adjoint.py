@@ -11,6 +11,7 @@ log p_sigma by (x, u) (B, nx + 2) [1/m]. TorchScript compiles this module as it 
 """
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,8 +24,13 @@ TRIED = 64  # reference tuples
 PULLED_BACK = 1e-2  # as `TOLERANCES`, for a gradient: it jumps where a unit falls asleep
 
 
-def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
-    """Both models, as plain matrices where they are the networks of this package, else as they are."""
+def models_of(bundle: ModelBundle, layers: Sequence[LayerOf] = (plain, half)) -> tuple[nn.Module, nn.Module]:
+    """Both models, as plain matrices where they are the networks of this package, else as they are.
+
+    Args:
+        bundle: whose.
+        layers: kinds of layers to try, the one wanted most at the end.
+    """
     x = torch.from_numpy(bundle.reference_x[:TRIED]).float()
     u = torch.from_numpy(bundle.reference_u[:TRIED]).float()
     file_dynamics, file_score = ScriptDynamics(bundle.dynamics), ScriptScore(bundle.score)
@@ -32,13 +38,13 @@ def models_of(bundle: ModelBundle) -> tuple[nn.Module, nn.Module]:
     score: nn.Module = file_score
     # Another architecture ends the attempt; where half precision does harm, single precision stays.
     with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        for layer in (plain, half):
+        for layer in layers:
             tried = MlpDynamics(bundle.dynamics, layer)
             (moved, pulled), (wanted, wanted_pulled) = _both_ways(tried, x, u), _both_ways(file_dynamics, x, u)
             if _alike(TOLERANCES[layer], moved, wanted) and _alike(PULLED_BACK, pulled, wanted_pulled):
                 dynamics = tried
     with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        for layer in (plain, half):
+        for layer in layers:
             candidate = MlpScore(bundle.score, layer)
             if all(
                 _alike(TOLERANCES[layer], candidate(x, u, k), file_score(x, u, k)) for k in range(len(bundle.sigmas))
@@ -155,7 +161,7 @@ class MlpScore(nn.Module):
         AttributeError, KeyError, RuntimeError: it is something else.
     """
 
-    tokens: list[Tensor]
+    tokens: Tensor
     sigmas: list[float]
 
     def __init__(self, module: Any, layer: LayerOf = plain) -> None:
@@ -168,14 +174,14 @@ class MlpScore(nn.Module):
         weights, biases = [first.float(), *weights[1:]], [(biases[0].double() - first @ centre).float(), *biases[1:]]
         self.hidden = nn.ModuleList(layer(w, b) for w, b in zip(weights, biases, strict=True))
         self.head = PlainLinear(head.float(), bias.float())
-        self.tokens = [state[f"net.tokens.{k}.weight"] for k in range(len(weights))]
+        self.register_buffer("tokens", torch.stack([state[f"net.tokens.{k}.weight"] for k in range(len(weights))]))
         self.sigmas = state["sigmas"].tolist()
 
     def forward(self, x: Tensor, u: Tensor, level: int) -> Tensor:
         """At B points."""
         h = torch.cat([x, u], dim=1)
         for k, layer in enumerate(self.hidden):
-            h = layer(h).relu_().mul_(self.tokens[k][level])
+            h = layer(h).relu_().mul_(self.tokens[k, level])
         found: Tensor = self.head(h).div_(self.sigmas[level])
         return found
 

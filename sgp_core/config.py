@@ -18,6 +18,7 @@ ALL_SIGMAS = (0.0,)
 ConfigT = TypeVar("ConfigT", bound="Config")
 # A rectangle without area: none. An empty list has no type, either.
 NO_KEEP_OUT = (0.0, 0.0, 0.0, 0.0)
+DEVICES = ("cpu", "cuda")
 DEFAULT_WORKSPACE_M = (0.30, 0.95, -0.35, 0.35)
 
 
@@ -169,6 +170,9 @@ class PlannerConfig(LimitsConfig):
         low=0.0,
         high=1e5,
     )
+    device: str = setting(
+        "cpu", "where plans are made: cpu, or cuda for all iterations of a plan as one CUDA graph", live=False
+    )
     running_weight: float = setting(
         0.01, "weight of the markers' squared error before the last step; above 0, sooner is better", low=0.0, high=1e4
     )
@@ -179,6 +183,8 @@ class PlannerConfig(LimitsConfig):
         super().check()
         if list(self.sigmas) != sorted(self.sigmas, reverse=True):
             raise InputError(f"sigmas = {self.sigmas} must fall from high to low")
+        if self.device not in DEVICES:
+            raise InputError(f"device = {self.device!r} must be one of {', '.join(DEVICES)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
-"""Smoothed distance to data (Eq. 4) and the exact score of the perturbed data distribution (Prop. 3)."""
+"""Smoothed distance to data (Eq. 4) and the exact score of the perturbed data distribution (Prop. 3).
 
-from __future__ import annotations
+TorchScript compiles `SmoothedDistance` as it stands, hence plain annotations.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +29,14 @@ class SmoothedDistance(nn.Module):
         sigma: smoothing, in the same space.
     """
 
+    _data: Tensor
+    _bias: Tensor
+
     def __init__(self, data: Tensor, sigma: float) -> None:
         super().__init__()
         self._sigma2 = sigma**2
-        self._data = (data / self._sigma2).T.contiguous()
-        self._bias = -(data * data).sum(-1) / (2.0 * self._sigma2)
+        self.register_buffer("_data", (data / self._sigma2).T.contiguous())
+        self.register_buffer("_bias", -(data * data).sum(-1) / (2.0 * self._sigma2))
 
     def forward(self, z: Tensor) -> Tensor:
         """Points (..., n) to (...,)."""

@@ -5,6 +5,7 @@ whoever else wants it, and in a node that receives hundreds of messages a second
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from sgp_core.adjoint import MlpDynamics, MlpScore, models_of
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import PlannerConfig
 from sgp_core.distance import SmoothedDistance
+from sgp_core.packing import LayerOf, half, plain
 from sgp_core.safety import region_of
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
@@ -41,29 +43,38 @@ class Descent(NamedTuple):
     done: int  # iterations
 
 
+def begin(u: Tensor) -> Descent:
+    """Before the first iteration, from first guesses (B, T, 2) [m]."""
+    return Descent(u, torch.zeros_like(u), torch.zeros_like(u), u, torch.full_like(u[:, 0, 0], torch.inf), 0)
+
+
 class Iteration(nn.Module):
     """J of action sequences, and its gradient by them (Eq. 12), for one bundle under one set of settings."""
 
+    centre: Tensor
+    per_scale: Tensor
+    weights: Tensor
+    low: Tensor
+    high: Tensor
     sigmas: list[float]
-    low: list[float]
-    high: list[float]
 
-    def __init__(self, bundle: ModelBundle, config: PlannerConfig) -> None:
+    def __init__(self, bundle: ModelBundle, config: PlannerConfig, layers: Sequence[LayerOf] = (plain, half)) -> None:
         super().__init__()
-        self.dynamics, self.score = models_of(bundle)
+        self.dynamics, self.score = models_of(bundle, layers)
         self.distance = SmoothedDistance(bundle.reference, bundle.sigmas[-1])
-        self.centre = torch.tensor((*bundle.normalizer.x_centre, 0.0, 0.0), dtype=torch.float32)
-        self.per_scale = 1.0 / bundle.normalizer.scales()
-        # Weight of each step's marker error.
-        self.weights = torch.full((config.horizon, 1), config.running_weight)
-        self.weights[-1] = 1.0
+        self.register_buffer("centre", torch.tensor((*bundle.normalizer.x_centre, 0.0, 0.0), dtype=torch.float32))
+        self.register_buffer("per_scale", 1.0 / bundle.normalizer.scales())
+        weights = torch.full((config.horizon, 1), config.running_weight)
+        weights[-1] = 1.0
+        self.register_buffer("weights", weights)  # of each step's marker error
         self.scale2 = float(bundle.normalizer.x_scale**2)
         self.action_weight, self.beta = config.action_weight, config.beta
         self.sigmas = [float(sigma) for sigma in bundle.sigmas]
         self.limit, self.rate = config.step_limit_m, config.learning_rate
         self.beta1, self.beta2, self.epsilon = ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON
         low, high = region_of(config).box
-        self.low, self.high = low.tolist(), high.tolist()
+        self.register_buffer("low", torch.from_numpy(low).float())
+        self.register_buffer("high", torch.from_numpy(high).float())
 
     @torch.jit.export
     def descend(self, x0: Tensor, target: Tensor, descent: Descent, levels: list[int]) -> Descent:
@@ -86,10 +97,9 @@ class Iteration(nn.Module):
         """Nearest steps that respect the step limit and keep the pusher in the box around the workspace."""
         steps: list[Tensor] = []
         pusher = x0[-2:]
-        low, high = torch.tensor(self.low), torch.tensor(self.high)
         for t in range(u.shape[1]):
             # From outside the workspace the way back may be longer than a step.
-            end = torch.minimum(torch.maximum(pusher + u[:, t].clamp(-self.limit, self.limit), low), high)
+            end = torch.minimum(torch.maximum(pusher + u[:, t].clamp(-self.limit, self.limit), self.low), self.high)
             steps.append((end - pusher).clamp_(-self.limit, self.limit))
             pusher = pusher + steps[t]
         return torch.stack(steps, dim=1)

@@ -17,9 +17,13 @@ PACKED_FROM = 512  # smaller matrices stay in a core's own cache as they are
 class PlainLinear(nn.Module):
     """x W^T + b in single precision."""
 
+    weight: Tensor
+    bias: Tensor | None
+
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.weight, self.bias = weight, bias
+        self.register_buffer("weight", weight)
+        self.register_buffer("bias", bias)
         self.bytes_read = weight.numel() * weight.element_size()
 
     def forward(self, x: Tensor) -> Tensor:

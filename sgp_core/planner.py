@@ -25,7 +25,8 @@ from torch import Tensor
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import ALL_SIGMAS, PlannerConfig
 from sgp_core.errors import InputError
-from sgp_core.iteration import Descent, iteration_of
+from sgp_core.graph import DescentGraph, check_device
+from sgp_core.iteration import Descent, begin, iteration_of
 from sgp_core.prediction import Outlook
 from sgp_core.safety import region_of
 from sgp_core.types import Goal, Plan, PlanStatus, State
@@ -59,6 +60,7 @@ class Planner:
             )
         config.check_step_duration(bundle.step_duration_s)
         self._region = region_of(config)
+        check_device(config, self._region)
         # Nothing but a box can be kept to inside of TorchScript, and nobody looks at the clock in there.
         self._burst = (BUDGET_BURST if config.budget_ms else BURST) if self._region.is_box else 1
 
@@ -66,6 +68,13 @@ class Planner:
     def _iteration(self) -> Any:
         """Compiled by the thread that plans, and not where settings are only tried."""
         return iteration_of(self._bundle, self.config)
+
+    @functools.cached_property
+    def _graph(self) -> DescentGraph | None:
+        """Recorded by the thread that plans."""
+        if self.config.device == "cpu":
+            return None
+        return DescentGraph(self._bundle, self.config, self.levels, torch.device(self.config.device))
 
     @torch.no_grad()
     def plan(
@@ -86,24 +95,30 @@ class Planner:
             generator: draws the initial guesses of the restarts.
             spent_s: how much of the budget is gone already [s].
         """
-        config, iteration = self.config, self._iteration
+        config = self.config
         started_s = self._clock()
         if not (np.isfinite(state.x).all() and np.isfinite(goal.markers_m).all()):
             return _failed(state, config.horizon)
         x0 = torch.from_numpy(state.x).float()
         target = torch.from_numpy(goal.markers_m).float().reshape(-1)
         starts = self.starts(state, warm_start, generator)
-        u, budget = torch.from_numpy(starts), Budget(config, started_s, spent_s)
-        descent = Descent(u, torch.zeros_like(u), torch.zeros_like(u), u, torch.full((len(u),), torch.inf), 0)
-        while shares := budget.shares(descent.done, self._clock(), self._burst):
-            levels = [self.levels[int(share * len(self.levels) + 1e-9)] for share in shares]
-            descent = Descent(*iteration.descend(x0, target, descent, levels))
-            if not self._region.is_box:
-                bounded = torch.from_numpy(self._bounded(state.x, descent.u.numpy()))
-                descent = descent._replace(u=bounded)
+        if self._graph:
+            descent = self._graph(x0, target, torch.from_numpy(starts))
+        else:
+            descent = self._descended(x0, target, begin(torch.from_numpy(starts)), Budget(config, started_s, spent_s))
         candidates = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
         plan = self._best(state, x0, target, self._bounded(state.x, candidates))
         return dataclasses.replace(plan, iterations=descent.done, solve_s=self._clock() - started_s)
+
+    def _descended(self, x0: Tensor, target: Tensor, descent: Descent, budget: Budget) -> Descent:
+        """After as many iterations as there are, or as the budget allows."""
+        while shares := budget.shares(descent.done, self._clock(), self._burst):
+            levels = [self.levels[int(share * len(self.levels) + 1e-9)] for share in shares]
+            descent = Descent(*self._iteration.descend(x0, target, descent, levels))
+            if not self._region.is_box:
+                bounded = torch.from_numpy(self._bounded(x0.numpy(), descent.u.numpy()))
+                descent = descent._replace(u=bounded)
+        return descent
 
     @torch.no_grad()
     def predict(self, state: State, outlook: Outlook) -> State:
