@@ -65,6 +65,7 @@ setup(
         "pyyaml>=6.0",  # layouts, goals and settings
         "jaxtyping>=0.2.36",  # shapes in annotations, checked in tests
         "rosbags>=0.10.10,<0.12",  # writes and reads bags without a ROS installation
+        "mcap>=1.2,<2",  # reads what a recorder that was killed left of a bag
     ],
     extras_require={
         # ROS 2 as wheels, for machines without a ROS installation; never needed where one is sourced.

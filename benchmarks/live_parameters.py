@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
+from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
@@ -24,7 +25,7 @@ from rclpy.parameter import Parameter
 from sgp_core.config import PlannerConfig
 from sgp_core.goals import load_goals
 from sgp_core.share import share_path
-from sgp_ros import convert
+from sgp_ros import convert, messages
 from sgp_ros.processes import NodeProcesses, ros_environment
 from sgp_ros.rig_files import NODES
 from sgp_ros.running import LATCHED_QOS, RELIABLE_QOS, REPORT_QOS
@@ -58,7 +59,7 @@ class Watch:
         self.values: dict[str, str] = {}
         self.node.create_subscription(Path, "plan", self.plans.append, RELIABLE_QOS)
         self.node.create_subscription(DiagnosticStatus, "status", self._on_status, REPORT_QOS)
-        self._goal = self.node.create_publisher(convert.PoseStamped, "goal_pose", LATCHED_QOS)
+        self._goal = self.node.create_publisher(PoseStamped, "goal_pose", LATCHED_QOS)
         self._set = self.node.create_client(SetParameters, "mpc_node/set_parameters")
         self._goals = itertools.cycle([goal.pose for name, goal in sorted(load_goals().items()) if name != "center"])
 
@@ -72,7 +73,7 @@ class Watch:
             rclpy.spin_once(self.node, timeout_sec=0.02)
             if self.values.get("reason") in ("GOAL_REACHED", "NO_GOAL"):
                 self.values = {}
-                self._goal.publish(convert.pose_to_msg(0.0, *next(self._goals)))
+                self._goal.publish(messages.pose_to_msg(0.0, *next(self._goals)))
         return found
 
     def set(self, name: str, value: Any) -> float:

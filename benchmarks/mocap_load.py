@@ -22,7 +22,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import PointCloud2
 
-from sgp_ros import convert
+from sgp_ros import convert, messages
 from sgp_ros.convert_mocap import cloud_to_msg
 from sgp_ros.mocap_settings import load_layout
 from sgp_ros.processes import ros_environment
@@ -49,7 +49,7 @@ def publish(kind: str, rate_hz: float) -> None:
     while True:
         next_s = max(next_s + 1.0 / rate_hz, time.monotonic() - 0.1)
         time.sleep(max(0.0, next_s - time.monotonic()))
-        header = convert.header(convert.clock_seconds(node.get_clock().now().nanoseconds), "world")
+        header = messages.header(convert.clock_seconds(node.get_clock().now().nanoseconds), "world")
         markers = LAYOUT.markers_at(0.5, 0.0, 0.0) + random.normal(0.0, NOISE_M, (LAYOUT.count, 2))
         pusher.publish(PoseStamped(header=header, pose=at(0.4, 0.0)))
         if kind == "point_cloud":

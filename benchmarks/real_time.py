@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
-from geometry_msgs.msg import Vector3Stamped
+from geometry_msgs.msg import PoseStamped, Vector3Stamped
 from rclpy.qos import QoSProfile
 
 from sgp_core.goals import load_goals
 from sgp_core.share import share_path
-from sgp_ros import convert
+from sgp_ros import messages
 from sgp_ros.processes import NodeProcesses, ros_environment
 from sgp_ros.rig_files import NODES
 from sgp_ros.running import LATCHED_QOS
@@ -56,7 +56,7 @@ class Watch:
         self.reasons: dict[str, int] = {}
         self.first_step_s = 0.0
         self._goals = itertools.cycle(goal.pose for _, goal in sorted(load_goals().items()))
-        self._goal = self.node.create_publisher(convert.PoseStamped, "goal_pose", LATCHED_QOS)
+        self._goal = self.node.create_publisher(PoseStamped, "goal_pose", LATCHED_QOS)
         self._sent_s = 0.0
         self.goals = 0
         self.node.create_subscription(DiagnosticStatus, "status", self._on_status, QOS)
@@ -79,7 +79,7 @@ class Watch:
 
     def _next(self, now_s: float) -> None:
         self._sent_s = now_s
-        self._goal.publish(convert.pose_to_msg(now_s, *next(self._goals)))
+        self._goal.publish(messages.pose_to_msg(now_s, *next(self._goals)))
 
 
 def spread(values: np.ndarray) -> dict[str, float]:

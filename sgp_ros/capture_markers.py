@@ -54,7 +54,7 @@ class MarkerListener:
 
     def why_silent(self) -> str:
         """What the sources say of samples that do not come."""
-        self._sources.topics = [topic for topic in self._sources.topics if topic.setting == "marker_topic"]
+        self._sources.topics = [topic for topic in self._sources.topics if topic.source.setting == "marker_topic"]
         return self._sources.refusal or self._sources.silence(WAIT_S)
 
     def marker(self, name: str, stamp_s: float, position_m: Float[ndarray, "2"]) -> None:

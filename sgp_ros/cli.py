@@ -27,8 +27,20 @@ from sgp_core.planner import Planner
 from sgp_core.share import share_path
 from sgp_core.sim.collect import CollectConfig, collect
 from sgp_core.types import Goal, State
-from sgp_ros import calibrate
+from sgp_ros import calibrate, dataset
+from sgp_ros.bag_states import Reading
 from sgp_ros.bench import bench
+from sgp_ros.options import (
+    ArmOption,
+    MocapOption,
+    NamespaceOption,
+    ParamsOption,
+    PusherOption,
+    RecordedLayoutOption,
+    TableOption,
+    pairs,
+)
+from sgp_ros.replay import replay
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +49,9 @@ app = typer.Typer(
     epilog="First steps: `sgp demo`. Your own model: `sgp collect`, `sgp train`, `sgp evaluate`.",
 )
 app.add_typer(calibrate.app, name="calibrate")
+app.add_typer(dataset.app, name="dataset")
 app.command()(bench)
+app.command()(replay)
 console = Console(highlight=False)
 
 LayoutOption = Annotated[Path | None, typer.Option(help="marker layout YAML; config/layout.yaml when left out")]
@@ -62,6 +76,53 @@ def demo(
     from sgp_ros.demo import run_demo  # here, because everything else works without ROS
 
     raise typer.Exit(run_demo(goal, out, seed, bundle=bundle, params_file=params_file))
+
+
+@app.command("record")
+def record_command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder of the bag; must not exist")],
+    namespace: Annotated[
+        str, typer.Option(help="record what is below it, and /diagnostics, /clock, /tf and the like")
+    ] = "sgp",
+    storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
+    split_mb: Annotated[float, typer.Option(min=0.0, help="begin a new file after so many megabytes; 0 never")] = 0.0,
+    duration: Annotated[float, typer.Option(min=0.0, help="seconds; 0 records until Ctrl-C")] = 0.0,
+) -> None:
+    """Record a rig as `ros2 bag record` does, without a ROS installation; shows rates and gaps meanwhile.
+
+    What was written a second ago survives a crash: `sgp dataset from-bag` and `sgp replay` read such a bag as well.
+    """
+    from sgp_ros.record import record
+
+    record(out, namespace.strip("/"), storage, split_mb, duration)
+
+
+@app.command("play")
+def play_command(
+    bag: Annotated[Path, typer.Argument(help="rosbag2 folder, or .mcap or .db3 file")],
+    rate: Annotated[float, typer.Option(min=0.01, help="times real time")] = 1.0,
+    step: Annotated[
+        bool, typer.Option("--step", help="wait for mocap_node after each frame, so that none is lost")
+    ] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="again and again, until Ctrl-C")] = False,
+    namespace: NamespaceOption = "sgp",
+    mocap: MocapOption = "",
+    arm: ArmOption = "",
+    table: TableOption = "",
+    pusher: PusherOption = "",
+    layout: RecordedLayoutOption = "",
+    params_file: ParamsOption = "",
+) -> None:
+    """Say again what was measured, with its goals and /clock, to nodes that were started with use_sim_time.
+
+    As `ros2 bag play --clock 100 --topics ...`, without a ROS installation. Steps and commands to the arm are never
+    said. Give --mocap, --arm, --table and --pusher as they were given to the launch file.
+    """
+    from sgp_ros.play import play
+
+    given = {"mocap": mocap, "arm": arm, "table": table, "pusher": pusher, "layout": layout, "params_file": params_file}
+    reading = Reading.of("sim.yaml", {**given, "namespace": namespace})
+    play(bag, reading, rate=rate, step=step, loop=loop)
 
 
 @app.command("collect")
@@ -92,7 +153,7 @@ def train(
     """Train dynamics and score, measure them on demonstrations held out, write a verified bundle."""
     if preset not in PRESETS:
         raise InputError(f"--preset {preset} is not known; choose one of {', '.join(PRESETS)}")
-    config = PRESETS[preset].replaced(seed=seed, **_pairs(sets))
+    config = PRESETS[preset].replaced(seed=seed, **pairs(sets))
     transitions = Transitions.load(data)
     torch.set_num_threads(threads)
     with _bar("held-out loss {task.fields[loss]:.5f}") as bar:
@@ -130,9 +191,9 @@ def evaluate(
     path = _bundle(bundle)
     poses = _goals(goals)
     models = load_bundle(path)
-    if "beta" in _pairs(sets):
+    if "beta" in pairs(sets):
         raise InputError("--set beta=...: evaluate takes it as --beta, several joined by commas")
-    planners = [PlannerConfig().replaced(**{**_pairs(sets), "beta": b}) for b in dict.fromkeys(beta.split(","))]
+    planners = [PlannerConfig().replaced(**{**pairs(sets), "beta": b}) for b in dict.fromkeys(beta.split(","))]
     for config in planners:
         Planner(models, config)  # refuses what does not fit the bundle before the work starts
     todo = arena.trials_of(path, planners, MpcConfig(), poses, trials, seed)
@@ -172,7 +233,7 @@ def info(
     _print_metrics(models.metrics)
     if plans:
         torch.set_num_threads(threads)
-        config = PlannerConfig().replaced(**_pairs(sets))
+        config = PlannerConfig().replaced(**pairs(sets))
         planner = Planner(models, config)
         goal = Goal.from_pose(models.layout, 0.71, 0.0, 0.0)
         rows = np.linspace(0, len(models.reference_x) - 1, plans + 3).astype(int)
@@ -205,16 +266,6 @@ def _goals(text: str) -> dict[str, Pose]:
     if text.endswith((".yaml", ".yml")):
         return {name: goal.pose for name, goal in load_goals(Path(text)).items()}
     return {name: find_goal(name).pose for name in text.split(",")}
-
-
-def _pairs(items: list[str] | None) -> dict[str, str]:
-    pairs = {}
-    for item in items or []:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise InputError(f"--set {item} must look like name=value")
-        pairs[name.strip()] = value.strip()
-    return pairs
 
 
 def _print_rows(rows: list[dict], goals: list[str]) -> None:

@@ -1,36 +1,32 @@
-"""Messages of the nodes' own topics as core types and back; `convert_mocap` and `convert_arm` know those of others.
+"""Messages of the nodes' own topics as core types; `messages` makes them, `convert_mocap` knows those of others.
 
-Every number goes through float(): generated messages take integers and numpy scalars without a word and send garbage.
-Input is checked for frame, shape and finiteness; what is wrong is told in words.
+Input is checked for frame, shape and finiteness; what is wrong is told in words. Nothing here needs ROS: a message is
+whatever has the fields of one, be it from DDS or from a bag.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import Point, Pose, PoseArray, PoseStamped, Vector3Stamped
 from jaxtyping import Float
-from nav_msgs.msg import Path
 from numpy import ndarray
-from std_msgs.msg import ColorRGBA, Header
-from visualization_msgs.msg import Marker, MarkerArray
 
 from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
 from sgp_core.safety import Fault, check_goal
-from sgp_core.types import Goal, Plan, Reason, State
+from sgp_core.types import Goal, Reason, State
+
+if TYPE_CHECKING:
+    from builtin_interfaces.msg import Time
+    from diagnostic_msgs.msg import DiagnosticArray
+    from geometry_msgs.msg import Pose, PoseArray, PoseStamped, Vector3Stamped
 
 TABLE = "table"
 MOCAP = "mocap"
 NS = 1_000_000_000
-
-
-# --- time ----------------------------------------------------------------------------------------------------------
 
 
 def clock_seconds(nanoseconds: int) -> float:
@@ -46,34 +42,6 @@ def stamp_ns(stamp: Time) -> int:
 def seconds(stamp: Time) -> float:
     """A stamp in seconds."""
     return clock_seconds(stamp_ns(stamp))
-
-
-def stamp(time_s: float) -> Time:
-    """Seconds as a stamp."""
-    whole, part = divmod(round(max(time_s, 0.0) * NS), NS)
-    return Time(sec=int(whole), nanosec=int(part))
-
-
-def header(time_s: float, frame: str = TABLE) -> Header:
-    """A message header."""
-    return Header(stamp=stamp(time_s), frame_id=frame)
-
-
-# --- poses ---------------------------------------------------------------------------------------------------------
-
-
-def _pose(x: float, y: float, z: float = 0.0, yaw_rad: float = 0.0) -> Pose:
-    pose = Pose()
-    pose.position.x, pose.position.y, pose.position.z = float(x), float(y), float(z)
-    pose.orientation.z, pose.orientation.w = math.sin(0.5 * float(yaw_rad)), math.cos(0.5 * float(yaw_rad))
-    return pose
-
-
-def pose_to_msg(
-    time_s: float, x_m: float, y_m: float, yaw_rad: float = 0.0, *, z_m: float = 0.0, frame: str = TABLE
-) -> PoseStamped:
-    """A pose above the table [m, rad]."""
-    return PoseStamped(header=header(time_s, frame), pose=_pose(x_m, y_m, z_m, yaw_rad))
 
 
 def point_of(message: PoseStamped) -> Float[ndarray, "3"]:
@@ -110,15 +78,6 @@ def box_pose_of(message: PoseStamped) -> tuple[float, float, float]:
     return float(point[0]), float(point[1]), _yaw(message.pose)
 
 
-# --- state, goal, step ---------------------------------------------------------------------------------------------
-
-
-def state_to_msg(state: State) -> PoseArray:
-    """Markers 1..N, then the pusher; the header carries the time of the measurement."""
-    poses = [_pose(x, y) for x, y in np.asarray(state.x).reshape(-1, 2)]
-    return PoseArray(header=header(state.stamp_s), poses=poses)
-
-
 def state_from_msg(message: PoseArray, layout: MarkerLayout) -> State | Fault:
     """The state, or BAD_STATE for another frame or number of poses, NON_FINITE for NaN and infinity."""
     if message.header.frame_id != TABLE:
@@ -153,13 +112,6 @@ def _checked(goal: Goal, layout: MarkerLayout) -> Goal:
     return goal
 
 
-def step_to_msg(time_s: float, u: Float[ndarray, "2"]) -> Vector3Stamped:
-    """A step: displacement from the pusher reference at the stamp [m; table]."""
-    message = Vector3Stamped(header=header(time_s))
-    message.vector.x, message.vector.y = float(u[0]), float(u[1])
-    return message
-
-
 def step_from_msg(message: Vector3Stamped) -> tuple[float, Float[ndarray, "2"]] | Fault:
     """Stamp [s] and displacement [m; table]; the numbers are checked where the step is executed."""
     if message.header.frame_id != TABLE:
@@ -169,45 +121,6 @@ def step_from_msg(message: Vector3Stamped) -> tuple[float, Float[ndarray, "2"]] 
 
 def _wrong_frame(frame: str) -> Fault:
     return Fault(reason=Reason.BAD_STATE, text=f"frame_id is '{frame}', must be '{TABLE}'")
-
-
-# --- plan ----------------------------------------------------------------------------------------------------------
-
-
-def plan_to_path(plan: Plan, step_duration_s: float) -> Path:
-    """The planned way of the pusher; each pose is stamped with the time it is planned for."""
-    poses = [
-        PoseStamped(header=header(plan.stamp_s + t * step_duration_s), pose=_pose(*plan.x[t, -2:]))
-        for t in range(len(plan.x))
-    ]
-    return Path(header=header(plan.stamp_s), poses=poses)
-
-
-def plan_to_markers(plan: Plan, layout: MarkerLayout, goal: Goal) -> MarkerArray:
-    """Lines for the planned way of each box marker and of the pusher, and the goal as points."""
-    tracks = np.swapaxes(layout.markers(plan.x), 0, 1)  # (N, T+1, 2)
-    lines = [
-        _marker(plan, index, Marker.LINE_STRIP, track, 0.003, (0.1, 0.5, 0.9)) for index, track in enumerate(tracks)
-    ]
-    pusher = _marker(plan, layout.count, Marker.LINE_STRIP, plan.x[:, -2:], 0.006, (0.9, 0.4, 0.1))
-    target = _marker(plan, layout.count + 1, Marker.SPHERE_LIST, goal.markers_m, 0.012, (0.2, 0.8, 0.2))
-    return MarkerArray(markers=[*lines, pusher, target])
-
-
-def _marker(
-    plan: Plan, number: int, kind: int, points: ndarray, size_m: float, color: tuple[float, float, float]
-) -> Marker:
-    marker = Marker(header=header(plan.stamp_s), ns="plan", id=int(number), type=int(kind), action=Marker.ADD)
-    marker.pose.orientation.w = 1.0
-    marker.scale.x = float(size_m)
-    if kind == Marker.SPHERE_LIST:
-        marker.scale.y = marker.scale.z = float(size_m)
-    marker.color = ColorRGBA(r=float(color[0]), g=float(color[1]), b=float(color[2]), a=1.0)
-    marker.points = [Point(x=float(x), y=float(y), z=0.0) for x, y in points]
-    return marker
-
-
-# --- pusher state --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,21 +134,6 @@ class PusherReport:
     step_duration_s: float
     enabled: bool
     faulted: bool  # a fault is latched
-
-
-def pusher_report_to_msg(pusher: PusherReport, extra: Mapping[str, object]) -> DiagnosticArray:
-    """As one status in an array, whose header carries the time of the reference."""
-    x_m, y_m = (math.nan, math.nan) if pusher.reference_m is None else (float(v) for v in pusher.reference_m)
-    values = {
-        "reference_x_m": x_m,
-        "reference_y_m": y_m,
-        "step_stamp_ns": pusher.step_stamp_ns,
-        "step_duration_s": pusher.step_duration_s,
-        "enabled": pusher.enabled,
-        "faulted": pusher.faulted,
-        **extra,
-    }
-    return DiagnosticArray(header=header(pusher.stamp_s), status=[report("sgp/pusher", pusher.condition, values)])
 
 
 def pusher_report_from_msg(message: DiagnosticArray) -> PusherReport:
@@ -255,36 +153,3 @@ def pusher_report_from_msg(message: DiagnosticArray) -> PusherReport:
         )
     except (KeyError, ValueError) as error:
         raise InputError(f"pusher_state is malformed ({error!r}); start the pusher_node of the same version") from error
-
-
-# --- reports -------------------------------------------------------------------------------------------------------
-
-_WARNINGS = {
-    Reason.DRY_RUN, Reason.NO_GOAL, Reason.NO_STATE, Reason.STALE_STATE, Reason.NO_PUSHER, Reason.PUSHER_DISABLED,
-    Reason.APPROACHING, Reason.LATE_STEP,
-}  # fmt: skip
-
-
-def level_of(reason: Reason) -> bytes:
-    """OK while all is well, WARN while waiting for somebody, ERROR when something is wrong."""
-    if reason in (Reason.RUNNING, Reason.GOAL_REACHED):
-        return DiagnosticStatus.OK
-    return DiagnosticStatus.WARN if reason in _WARNINGS else DiagnosticStatus.ERROR
-
-
-def report(name: str, condition: Fault, values: Mapping[str, object]) -> DiagnosticStatus:
-    """A status with the reason code among its values."""
-    pairs = {"reason": condition.reason.value, **values}
-    return DiagnosticStatus(
-        level=level_of(condition.reason),
-        name=name,
-        message=condition.text,
-        hardware_id="sgp_ros",
-        values=[KeyValue(key=key, value=_text(value)) for key, value in pairs.items()],
-    )
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.9g}"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -13,7 +13,7 @@ from numpy import ndarray
 from sgp_core.frames import TABLE, Transform
 from sgp_core.safety import Fault
 from sgp_core.types import Reason
-from sgp_ros import convert
+from sgp_ros import convert, messages
 
 
 def tool_pose_of(message: PoseStamped) -> tuple[Float[ndarray, "3"], Transform | None] | Fault:
@@ -55,7 +55,7 @@ class ArmFrame:
 
     def pose_stamped(self, time_s: float, position_m: Float[ndarray, "3"]) -> PoseStamped:
         """The same with time [s] and frame."""
-        return PoseStamped(header=convert.header(time_s, self._frame_id), pose=self.pose(position_m))
+        return PoseStamped(header=messages.header(time_s, self._frame_id), pose=self.pose(position_m))
 
     def twist(self, velocity_mps: Float[ndarray, "3"]) -> Twist:
         """Velocity of the tool [m/s; table]; it does not turn."""
@@ -63,11 +63,11 @@ class ArmFrame:
 
     def twist_stamped(self, time_s: float, velocity_mps: Float[ndarray, "3"]) -> TwistStamped:
         """The same with time [s] and frame."""
-        return TwistStamped(header=convert.header(time_s, self._frame_id), twist=self.twist(velocity_mps))
+        return TwistStamped(header=messages.header(time_s, self._frame_id), twist=self.twist(velocity_mps))
 
     def step(self, time_s: float, u: Float[ndarray, "2"]) -> Vector3Stamped:
         """Displacement of the tool [m; table]."""
-        return Vector3Stamped(header=convert.header(time_s, self._frame_id), vector=self._vector(np.append(u, 0.0)))
+        return Vector3Stamped(header=messages.header(time_s, self._frame_id), vector=self._vector(np.append(u, 0.0)))
 
     def _vector(self, vector: Float[ndarray, "3"]) -> Vector3:
         x, y, z = self._arm_from_table.rotation @ vector

@@ -1,31 +1,33 @@
 """Messages of motion-capture drivers as plain numbers, in the message's own frame and unit.
 
 What a driver says in its own way (a lost body as a quaternion of zeros, a cloud as packed bytes, a marker by name or by
-its place in a list) is understood here; which topic it comes from, and where its frame is, is known in `sources`.
+its place in a list) is understood here; which topic it comes from, and where its frame is, is known in `samples`.
+Nothing here needs ROS, as in `convert`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
 from jaxtyping import Float
 from numpy import ndarray
-from sensor_msgs.msg import PointCloud2, PointField
 
 from sgp_core.errors import InputError
 from sgp_core.frames import Transform
 from sgp_core.pusher_gate import FAR_M
 from sgp_core.safety import Fault
 from sgp_core.types import Reason
-from sgp_ros import convert
+
+if TYPE_CHECKING:
+    from geometry_msgs.msg import Point, Pose
+    from sensor_msgs.msg import PointCloud2
 
 # A box lies flat. A tracked body further off than this is in the air, or its axes are not what the settings say.
 TILT_LIMIT_RAD = math.radians(20.0)
-_FLOATS = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
+_FLOATS = {7: "f4", 8: "f8"}  # FLOAT32 and FLOAT64 of sensor_msgs/PointField
 _BY_INDEX = 1  # mocap4r2_msgs/Marker.USE_INDEX
 
 
@@ -104,14 +106,6 @@ def cloud_points(message: PointCloud2) -> Float[ndarray, "M 3"]:
     return np.column_stack([points[name] for name in "xyz"]).astype(float)
 
 
-def cloud_to_msg(time_s: float, frame: str, points_m: Float[ndarray, "M 3"]) -> PointCloud2:
-    """Points [m] without labels, as 32 bit floats."""
-    data = np.asarray(points_m).astype("<f4").tobytes()
-    fields = [PointField(name=n, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, n in enumerate("xyz")]
-    size = {"height": 1, "width": len(points_m), "point_step": 12, "row_step": len(data)}
-    return PointCloud2(header=convert.header(time_s, frame), fields=fields, data=data, is_dense=True, **size)
-
-
 def named_pose(message: Any, name: str) -> Pose | None:
     """The pose of a body by its name; None when the driver does not list it, as it does when it loses it.
 
@@ -140,19 +134,3 @@ def marker_points(message: Any, names: Sequence[str]) -> tuple[bool, Float[ndarr
         return False, np.array([position_of(m.translation) for m in message.markers], dtype=float).reshape(-1, 3)
     hidden = np.full(3, np.nan)
     return True, np.array([named.get(name, hidden) for name in names])
-
-
-def pusher_to_msg(stamp_s: float, position_m: Float[ndarray, "3"], turn: Float[ndarray, "3 3"] | None) -> PoseStamped:
-    """The measured pusher [m; table] as mocap_node publishes it.
-
-    Args:
-        stamp_s: time of the measurement.
-        position_m: of the tool.
-        turn: rotation `table_from_tool`; None, when nobody knows it, becomes the quaternion (0, 0, 0, 0).
-    """
-    x, y, z = (float(number) for number in position_m)
-    message = convert.pose_to_msg(stamp_s, x, y, z_m=z)
-    xyzw = np.zeros(4) if turn is None else Transform(rotation=turn, translation_m=np.zeros(3)).quaternion()
-    qx, qy, qz, qw = (float(number) for number in xyzw)
-    message.pose.orientation = Quaternion(x=qx, y=qy, z=qz, w=qw)
-    return message

@@ -23,6 +23,7 @@ from sgp_core.goals import find_goal
 from sgp_core.layout import MarkerLayout
 from sgp_core.run_cost import MAX_STEPS
 from sgp_core.share import share_path
+from sgp_ros.bag_writer import PARTS
 from sgp_ros.processes import LoopError, NodeProcesses, ros_environment
 from sgp_ros.report import Demo, Progress, conclude
 
@@ -31,7 +32,7 @@ NODES = ("rig_sim_node", "mocap_node", "pusher_node", "mpc_node")
 READS_LAYOUT = ("rig_sim_node", "mocap_node")
 SEEDED = ("rig_sim_node", "mpc_node")
 READY_LIMIT_S, RUN_LIMIT_S = 60.0, 90.0
-BAG_FILES = {"bag.mcap", "metadata.yaml", "metadata.yaml.tmp"}
+BAG_FILES = {"bag_0.mcap", "metadata.yaml", "metadata.yaml.tmp", PARTS}
 INTERRUPTED = 130  # exit code after Ctrl-C
 
 

@@ -15,7 +15,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from sgp_core.layout import MarkerLayout
 from sgp_core.run_cost import SETTLE_S
-from sgp_ros import convert
+from sgp_ros import messages
+from sgp_ros.bag_writer import BagWriter
 from sgp_ros.observer import Observer, missing_links
 from sgp_ros.processes import LoopError, NodeProcesses, undisturbed
 from sgp_ros.recorder import Recorder
@@ -60,7 +61,7 @@ class Loop:
             "demo", namespace=namespace, context=self._context, enable_rosout=False, start_parameter_services=False
         )
         self._goal_publisher = self._node.create_publisher(PoseStamped, "goal_pose", LATCHED_QOS)
-        self._recorder = Recorder(self._node, bag, namespace)
+        self._recorder = Recorder(self._node, BagWriter(bag), namespace)
         self._look_at_s = 0.0  # monotonic
         self._sent_at_s = 0.0  # system time of the goal
 
@@ -94,7 +95,7 @@ class Loop:
             tell: called after every look at the messages.
         """
         self._sent_at_s = time.time()
-        self._goal_publisher.publish(convert.pose_to_msg(self._sent_at_s, *self._goal))
+        self._goal_publisher.publish(messages.pose_to_msg(self._sent_at_s, *self._goal))
         deadline_s = time.monotonic() + limit_s
         while time.monotonic() < deadline_s and not self._over(max_steps):
             time.sleep(POLL_S)

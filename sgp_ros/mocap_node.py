@@ -12,14 +12,12 @@ from geometry_msgs.msg import PoseArray, PoseStamped
 from jaxtyping import Float
 from numpy import ndarray
 
-from sgp_core.assembly import FrameAssembler
 from sgp_core.config import EstimatorConfig, FramesConfig
-from sgp_core.estimation import Estimator
 from sgp_core.frames import Frames
-from sgp_core.pusher_gate import PusherGate
+from sgp_core.perception import Perceived, Perception
 from sgp_core.safety import Fault
-from sgp_core.types import MarkerFrame, Reason
-from sgp_ros import convert, convert_mocap
+from sgp_core.types import Reason
+from sgp_ros import messages
 from sgp_ros.mocap_settings import MocapNodeConfig, load_layout
 from sgp_ros.running import SENSOR_QOS, SgpNode, run
 from sgp_ros.sources import Sources
@@ -38,9 +36,7 @@ class MocapNode(SgpNode):
         super().__init__("mocap_node", [EstimatorConfig(), FramesConfig(), MocapNodeConfig()])
         own, config = self.settings.get(MocapNodeConfig), self.settings.get(EstimatorConfig)
         self._layout = load_layout(own.layout_file)
-        self._assembler = FrameAssembler(self._layout.names, config)
-        self._estimator = Estimator(self._layout, config)
-        self._gate = PusherGate(config)
+        self._perception = Perception(self._layout, config)
         self._counts: Counter[str] = Counter()
         self._last = Fault(reason=Reason.NO_STATE, text="no frame yet")
         self._pusher_fault: tuple[float, str] | None = None
@@ -55,50 +51,48 @@ class MocapNode(SgpNode):
     # --- samples, from the sources
 
     def marker(self, name: str, stamp_s: float, position_m: Float[ndarray, "2"]) -> None:
-        """See `sources.Sink`."""
-        self._take(self._assembler.add_marker(name, stamp_s, position_m))
+        """See `samples.Sink`."""
+        self._take(self._perceiving().marker(name, stamp_s, position_m))
 
     def frame(self, stamp_s: float, positions_m: Float[ndarray, "N 2"]) -> None:
-        """See `sources.Sink`."""
-        self._take(self._assembler.add_frame(stamp_s, positions_m))
+        """See `samples.Sink`."""
+        self._take(self._perceiving().frame(stamp_s, positions_m))
 
     def points(self, stamp_s: float, points_m: Float[ndarray, "M 2"]) -> None:
-        """See `sources.Sink`."""
-        found = self._estimator.match_points(points_m, stamp_s)
-        if isinstance(found, Fault):
-            self._last_frame_s = self.steady_s()
-            self._refuse(found)
-        else:
-            self.frame(stamp_s, found)
+        """See `samples.Sink`."""
+        self._take(self._perceiving().points(stamp_s, points_m))
 
     def pusher(self, stamp_s: float, position_m: Float[ndarray, "3"], turn: Float[ndarray, "3 3"] | None) -> None:
-        """See `sources.Sink`."""
-        fault = self._gate.accept(stamp_s, position_m)
-        if fault is not None:
+        """See `samples.Sink`."""
+        found = self._perceiving().pusher(stamp_s, position_m)
+        if isinstance(found, Fault):
             self._counts["pusher_refused"] += 1
-            self._pusher_fault = (self.steady_s(), fault.text)
+            self._pusher_fault = (self.steady_s(), found.text)
             return
-        self._pusher_pose.publish(convert_mocap.pusher_to_msg(stamp_s, position_m, turn))
-        self._take(self._assembler.add_pusher(stamp_s, position_m[:2]))
+        self._pusher_pose.publish(messages.pusher_to_msg(stamp_s, position_m, turn))
+        self._take(found)
 
     # --- states
 
-    def _take(self, frames: Sequence[MarkerFrame]) -> None:
+    def _perceiving(self) -> Perception:
+        """With the settings of now."""
+        if self.settings.changed():
+            self._perception.config = self.settings.get(EstimatorConfig)
+        return self._perception
+
+    def _take(self, frames: Sequence[Perceived]) -> None:
         for frame in frames:
-            if self.settings.changed():
-                config = self.settings.get(EstimatorConfig)
-                self._assembler.config = self._estimator.config = self._gate.config = config
             self._last_frame_s = self.steady_s()
-            state = self._estimator.estimate(frame)
+            state = frame.found
             if isinstance(state, Fault):
                 self._refuse(state)
                 continue
             self._last_state_s = self._last_frame_s
             self._apart_s = self.now_s() - state.stamp_s
             self._counts["states"] += 1
-            seen = int(frame.visible.sum())
-            self._last = Fault(reason=Reason.RUNNING, text=f"{seen} of {self._layout.count} markers visible")
-            self._state.publish(convert.state_to_msg(state))
+            text = f"{frame.visible} of {self._layout.count} markers visible"
+            self._last = Fault(reason=Reason.RUNNING, text=text)
+            self._state.publish(messages.state_to_msg(state))
 
     def _refuse(self, fault: Fault) -> None:
         self._counts[fault.reason] += 1
@@ -138,15 +132,15 @@ class MocapNode(SgpNode):
         values: dict[str, object] = {
             "input": self.settings.get(MocapNodeConfig).input,
             "states": self._counts["states"],
-            **{name: self._assembler.counts[name] for name in ("frames", "hidden", "late", "cleared")},
+            **{name: self._perception.assembler.counts[name] for name in ("frames", "hidden", "late", "cleared")},
             **{name: counts[name] for name in ("missing", "wrong_frame", "unstamped", "malformed")},
             **{reason.value: self._counts[reason] for reason in refused},
             "pusher_refused": self._counts["pusher_refused"],
             "age_s": round(self._apart_s, 4),
             "last_refusal": self._sources.refusal,
-            **{name: quality.words() for name, quality in self._estimator.quality.items()},
+            **{name: quality.words() for name, quality in self._perception.estimator.quality.items()},
         }
-        return convert.report("sgp/mocap_node", self._condition(), values)
+        return messages.report("sgp/mocap_node", self._condition(), values)
 
 
 def main() -> int:

@@ -22,7 +22,7 @@ from sgp_core.prediction import Outlook
 from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_age, check_reach, check_state, check_step
 from sgp_core.share import share_path
 from sgp_core.types import Goal, Plan, PlanStatus, Reason, State, Step
-from sgp_ros import convert
+from sgp_ros import convert, messages
 from sgp_ros.goal_inputs import GoalConfig, GoalInputs
 from sgp_ros.inputs import Inputs
 from sgp_ros.mpc_settings import MpcNodeConfig
@@ -229,7 +229,7 @@ class MpcNode(SgpNode):
             self._report(Fault(reason=Reason.PLANNER_ERROR, text=f"planning failed: {outcome.error}"))
             return
         self._carry = decision.carry
-        self._record.add(decision)
+        self._record.add(decision, outcome.job.state)
         if decision.plan is not None and decision.plan.status is not PlanStatus.FAILED:
             self._publish_plan(decision.plan, outcome.job.goal)
         step = decision.step
@@ -248,7 +248,7 @@ class MpcNode(SgpNode):
 
     def _send(self, step: Step, plan: Plan | None, job: Job, now_s: float) -> None:
         """A plan that ended early begins now: a stamp from the future would outlast a hold."""
-        message = convert.step_to_msg(min(step.stamp_s, now_s), step.u)
+        message = messages.step_to_msg(min(step.stamp_s, now_s), step.u)
         self._step.publish(message)
         self._record.sent(self.now_s() - job.state.stamp_s)
         stamp_ns = convert.stamp_ns(message.header.stamp)
@@ -315,7 +315,7 @@ class MpcNode(SgpNode):
         """
         now_s = self.now_s()
         if now_s > 0.0 and self._sent.under_way(now_s):
-            self._step.publish(convert.step_to_msg(self._sent.hold(now_s), np.zeros(2)))
+            self._step.publish(messages.step_to_msg(self._sent.hold(now_s), np.zeros(2)))
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
@@ -333,7 +333,7 @@ class MpcNode(SgpNode):
         if self._condition is None or condition.reason != self._condition.reason:
             self.get_logger().info(f"{condition.reason}: {condition.text}")
         self._condition, self._reported_s = condition, self.steady_s()
-        self._status.publish(convert.report("sgp/mpc", condition, self._values()))
+        self._status.publish(messages.report("sgp/mpc", condition, self._values()))
 
     def _values(self) -> dict[str, object]:
         state = self._inputs.state
@@ -343,15 +343,15 @@ class MpcNode(SgpNode):
     def _publish_plan(self, plan: Plan, goal: Goal) -> None:
         # Built only while somebody looks.
         if self._path.get_subscription_count() > 0:
-            self._path.publish(convert.plan_to_path(plan, self._bundle.step_duration_s))
+            self._path.publish(messages.plan_to_path(plan, self._bundle.step_duration_s))
         if self._markers.get_subscription_count() > 0:
-            self._markers.publish(convert.plan_to_markers(plan, self._layout, goal))
+            self._markers.publish(messages.plan_to_markers(plan, self._layout, goal))
 
     def diagnostics(self) -> DiagnosticStatus:
         """The same as on `status`."""
         values = {**self._values(), "bundle_sha256": self._bundle.sha256}
         condition = self._condition or Fault(reason=Reason.NO_STATE, text="starting")
-        return convert.report("sgp/mpc_node", condition, values)
+        return messages.report("sgp/mpc_node", condition, values)
 
     # --- services --------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,11 @@ from rclpy.time import Time
 from sgp_core.errors import InputError
 
 TF_PERIOD_S = 0.01
+# Which settings ask for the messages of a package that not everybody has.
+CHOSEN_BY = {
+    "motion_capture_tracking_interfaces": "input: named_poses, or pusher_input: named,",
+    "mocap4r2_msgs": "input: mocap4r2_markers",
+}
 
 
 def _needed(module: str, package: str, chosen: str) -> Any:
@@ -26,15 +31,10 @@ def _needed(module: str, package: str, chosen: str) -> Any:
         ) from error
 
 
-def named_pose_array() -> Any:
-    """Message class motion_capture_tracking_interfaces/NamedPoseArray. Raises InputError."""
-    package = "motion_capture_tracking_interfaces"
-    return _needed(f"{package}.msg", package, "input: named_poses, or pusher_input: named,").NamedPoseArray
-
-
-def mocap4r2_message(name: str) -> Any:
-    """Message class of mocap4r2_msgs. Raises InputError."""
-    return getattr(_needed("mocap4r2_msgs.msg", "mocap4r2_msgs", "input: mocap4r2_markers"), name)
+def message_class(kind: str) -> Any:
+    """Message class of a type named as in `ros2 topic list -t`. Raises InputError."""
+    package, _, name = kind.split("/")
+    return getattr(_needed(f"{package}.msg", package, CHOSEN_BY.get(package, kind)), name)
 
 
 def watch_tf(node: Node, parent: str, child: str, take: Callable[[Any], None]) -> Any:

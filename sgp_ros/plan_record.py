@@ -7,7 +7,8 @@ from collections import deque
 import numpy as np
 
 from sgp_core.mpc import Decision
-from sgp_core.types import Plan
+from sgp_core.types import Plan, State
+from sgp_ros.convert import NS
 
 TIMES_KEPT = 1000
 EXPECTED_FROM = 15
@@ -22,6 +23,7 @@ class PlanRecord:
         self.overruns = 0  # cycles without a plan of their own
         self.late = 0  # steps dropped because they came too late
         self._plan: Plan | None = None
+        self._planned_from_ns = 0
         self._marker_error_m = self._yaw_error_rad = NAN
         self._solve_s: deque[float] = deque(maxlen=TIMES_KEPT)
         self._wall_s: deque[float] = deque(maxlen=EXPECTED_FROM)
@@ -45,9 +47,9 @@ class PlanRecord:
         self.steps += 1
         self._latency_s.append(latency_s)
 
-    def add(self, decision: Decision) -> None:
-        """Take the outcome of one control cycle."""
-        self._plan = decision.plan
+    def add(self, decision: Decision, state: State) -> None:
+        """Take the outcome of one control cycle, and the state it began with."""
+        self._plan, self._planned_from_ns = decision.plan, round(state.stamp_s * NS)
         self._marker_error_m, self._yaw_error_rad = decision.marker_error_m, decision.yaw_error_rad
         if decision.plan is not None:
             self._solve_s.append(decision.plan.solve_s)
@@ -63,6 +65,7 @@ class PlanRecord:
             "objective": NAN if self._plan is None else self._plan.objective,
             "data_distance": NAN if self._plan is None else self._plan.data_distance,
             "iterations": 0 if self._plan is None else self._plan.iterations,
+            "planned_from_ns": self._planned_from_ns,  # stamp of that state: what a replay has to plan from
             "steps": self.steps,
             "overruns": self.overruns,
             "late_steps": self.late,

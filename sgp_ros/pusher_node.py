@@ -15,7 +15,7 @@ from sgp_core.arm import Arm
 from sgp_core.config import FramesConfig, PusherConfig
 from sgp_core.safety import FUTURE_TOLERANCE_S, Fault
 from sgp_core.types import Reason
-from sgp_ros import convert
+from sgp_ros import convert, messages
 from sgp_ros.arm_output import ArmOutput, PusherNodeConfig
 from sgp_ros.convert_arm import tool_pose_of
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
@@ -120,7 +120,7 @@ class PusherNode(SgpNode):
         command = self._arm.command
         height_m = math.nan if command is None else float(command.position_m[2])
         extra = {"height_m": height_m, "measured_height_m": self._arm.measured_height_m, "last_refused": self._refused}
-        self._state.publish(convert.pusher_report_to_msg(pusher, extra))
+        self._state.publish(messages.pusher_report_to_msg(pusher, extra))
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         refused = self._arm.set_enabled(request.data, self.now_s())
@@ -151,7 +151,7 @@ class PusherNode(SgpNode):
         """Counters of samples and steps."""
         names = ("steps", "refused_steps", "old_pusher_samples", "bad_pusher_samples")
         counts = {name: self._counts[name] for name in names}
-        return convert.report("sgp/pusher_node", self._arm.condition(), {**counts, "last_refused": self._refused})
+        return messages.report("sgp/pusher_node", self._arm.condition(), {**counts, "last_refused": self._refused})
 
     def close(self) -> bool:
         """Come to rest within the caps, in place and at the height of now: nobody watches a way up any more."""

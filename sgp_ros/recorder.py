@@ -1,4 +1,4 @@
-"""Records every topic of a closed loop, byte by byte, into a rosbag2 folder (mcap), and hands the messages on.
+"""Records every topic of a closed loop, byte by byte, into a rosbag2 folder, and hands the messages on.
 
 Messages are fetched in batches rather than by an executor: rclpy builds its wait set again for every single message,
 which for the 800 messages/s of one rig costs half a core, taken from the loop that is being watched.
@@ -6,10 +6,8 @@ which for the 800 messages/s of one rig costs half a core, taken from the loop t
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -17,14 +15,13 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
-from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+
+from sgp_ros.bag_writer import BagWriter
+from sgp_ros.optional import message_class
 
 # Room for the messages between two calls of `poll`, at up to 500 Hz and 10 polls a second.
 DEPTH = 100
 COMMON_TOPICS = {"/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static"}
-_FOREVER = QosTime(2147483647, 4294967295)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +42,6 @@ class Received:
 @dataclass(kw_only=True)
 class _Channel:
     subscription: Subscription
-    connection: Connection
     kind: type[Any]
 
 
@@ -54,16 +50,14 @@ class Recorder:
 
     Args:
         node: subscribes; must not be spun, its subscriptions are read here.
-        path: bag folder to make; must not exist.
+        writer: of the bag; it is closed with the recorder.
         namespace: topics below it are recorded, and those that all ROS systems share.
     """
 
-    def __init__(self, node: Node, path: Path, namespace: str) -> None:
+    def __init__(self, node: Node, writer: BagWriter, namespace: str) -> None:
         self._node, self._namespace = node, f"/{namespace}/"
         self._channels: dict[str, _Channel] = {}
-        self._typestore = get_typestore(Stores.ROS2_JAZZY)
-        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-        self._writer.open()
+        self._writer = writer
 
     def look_for_topics(self) -> None:
         """Subscribe to every topic that has a publisher by now."""
@@ -78,32 +72,16 @@ class Recorder:
                 self._channels[topic] = self._subscribe(topic, types[0], reliable, latched)
 
     def _subscribe(self, topic: str, type_name: str, reliable: bool, latched: bool) -> _Channel:
-        package, _, name = type_name.split("/")
-        kind = getattr(importlib.import_module(f"{package}.msg"), name)
+        kind = message_class(type_name)
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=DEPTH,
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
-        offered = Qos(
-            history=QosHistory.KEEP_LAST,
-            depth=1,
-            reliability=QosReliability.RELIABLE if reliable else QosReliability.BEST_EFFORT,
-            durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-            deadline=_FOREVER,
-            lifespan=_FOREVER,
-            liveliness=QosLiveliness.AUTOMATIC,
-            liveliness_lease_duration=_FOREVER,
-            avoid_ros_namespace_conventions=False,
-        )
-        return _Channel(
-            subscription=self._node.create_subscription(kind, topic, _never_called, profile, raw=True),
-            connection=self._writer.add_connection(
-                topic, type_name, typestore=self._typestore, offered_qos_profiles=[offered]
-            ),
-            kind=kind,
-        )
+        self._writer.add_topic(topic, type_name, reliable=reliable, latched=latched)
+        subscription = self._node.create_subscription(kind, topic, _never_called, profile, raw=True)
+        return _Channel(subscription=subscription, kind=kind)
 
     def poll(self) -> Iterator[Received]:
         """Record and return everything that has come in since the last call, topic by topic."""
@@ -113,7 +91,7 @@ class Recorder:
                 while (taken := handle.take_message(channel.kind, True)) is not None:
                     raw, info = bytes(taken[0]), taken[1]
                     received_ns = int(info["received_timestamp"])
-                    self._writer.write(channel.connection, received_ns, raw)
+                    self._writer.write(topic, received_ns, raw)
                     yield Received(topic=topic, received_ns=received_ns, kind=channel.kind, raw=raw)
 
     def close(self) -> None:

@@ -107,9 +107,7 @@ def replayed_topics(base: str, given: Mapping[str, str]) -> list[str]:
     Raises:
         InputError: as `node_parameters`, or a file sets what mocap_node does not take.
     """
-    values: dict[str, object] = {}
-    for part in node_parameters(base, given)["mocap_node"]:
-        values |= settings_of([part], "mocap_node") if isinstance(part, Path) else part
+    values = values_of(base, given, "mocap_node")
     known = MocapNodeConfig().to_dict()
     config = MocapNodeConfig().replaced(**{name: value for name, value in values.items() if name in known})
     markers = [config.marker_topic]
@@ -117,8 +115,20 @@ def replayed_topics(base: str, given: Mapping[str, str]) -> list[str]:
         markers = config.marker_topics(load_layout(config.layout_file))
     pusher = ["/tf", "/tf_static"] if config.pusher_input == "tf" else [config.pusher_topic]
     topics = dict.fromkeys([*markers, *pusher, "goal_pose", "goal_markers"])
-    namespace = f"/{given['namespace'].strip('/')}".rstrip("/")
-    return [topic if topic.startswith("/") else f"{namespace}/{topic}" for topic in topics]
+    return [resolved(topic, given["namespace"]) for topic in topics]
+
+
+def resolved(topic: str, namespace: str) -> str:
+    """The absolute name of a topic."""
+    return topic if topic.startswith("/") else "/".join(["", *filter(None, namespace.split("/")), topic])
+
+
+def values_of(base: str, given: Mapping[str, str], node: str) -> dict[str, object]:
+    """What `node_parameters` comes to for one node, by name. Raises InputError."""
+    values: dict[str, object] = {}
+    for part in node_parameters(base, given)[node]:
+        values |= settings_of([part], node) if isinstance(part, Path) else part
+    return values
 
 
 def _single(given: Mapping[str, str]) -> dict[str, dict[str, str]]:

@@ -17,8 +17,7 @@ from sgp_core.config import Config, SimConfig, setting
 from sgp_core.errors import InputError
 from sgp_core.safety import Fault
 from sgp_core.sim.rig import TOOL_HEIGHT_M, Rig
-from sgp_ros import convert
-from sgp_ros.convert_mocap import cloud_to_msg
+from sgp_ros import convert, messages
 from sgp_ros.mocap_node import load_layout
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
 
@@ -119,11 +118,11 @@ class RigSimNode(SgpNode):
         self._advanced_s += self._rig.time_s - before_s
         stamp_s = self._stamp_s()
         if self._clock_publisher is not None:
-            self._clock_publisher.publish(ClockMessage(clock=convert.stamp(stamp_s)))
+            self._clock_publisher.publish(ClockMessage(clock=messages.stamp(stamp_s)))
         self._measure(stamp_s, steady_s)
         self._frames += 1
         if self._frames % max(1, round(self._config.marker_rate_hz / TRUTH_RATE_HZ)) == 0:
-            self._truth.publish(convert.pose_to_msg(stamp_s, *self._rig.box_pose()))
+            self._truth.publish(messages.pose_to_msg(stamp_s, *self._rig.box_pose()))
 
     def _measure(self, stamp_s: float, steady_s: float) -> None:
         """One camera frame; a hidden marker and a lost frame are silence, as with most drivers."""
@@ -140,12 +139,12 @@ class RigSimNode(SgpNode):
     def _publish(self, stamp_s: float, markers: ndarray, hidden: ndarray, pusher: ndarray) -> None:
         for publisher, (x_m, y_m), away in zip(self._markers, markers, hidden, strict=False):
             if not away:
-                publisher.publish(convert.pose_to_msg(stamp_s, x_m, y_m, frame=convert.MOCAP))
+                publisher.publish(messages.pose_to_msg(stamp_s, x_m, y_m, frame=convert.MOCAP))
         if self._cloud is not None:
             seen = np.column_stack([markers, np.zeros(len(markers))])[~hidden]
-            self._cloud.publish(cloud_to_msg(stamp_s, convert.MOCAP, self._random.permutation(seen)))
+            self._cloud.publish(messages.cloud_to_msg(stamp_s, convert.MOCAP, self._random.permutation(seen)))
         x_m, y_m, z_m = pusher
-        self._pusher.publish(convert.pose_to_msg(stamp_s, x_m, y_m, z_m=z_m, frame=convert.MOCAP))
+        self._pusher.publish(messages.pose_to_msg(stamp_s, x_m, y_m, z_m=z_m, frame=convert.MOCAP))
 
     def _release(self) -> None:
         while self._waiting and self._waiting[0][0] <= self.steady_s():

@@ -22,7 +22,7 @@ from rclpy.qos import QoSProfile
 from std_msgs.msg import String
 
 from sgp_core.frames import Transform
-from sgp_ros import convert
+from sgp_ros import convert, messages
 
 PERIOD_S = 0.02
 STEP_DURATION_S = 1.0
@@ -168,11 +168,11 @@ class StandIn(Node):
             self._pose.publish(self._message(now_s, self._kind.base_frame, self._tool_m))
         x_m, y_m, z_m = self._table_from_base.apply(self._tool_m)
         for publisher in (self._truth, self._target):
-            publisher.publish(convert.pose_to_msg(now_s, x_m, y_m, z_m=z_m))
+            publisher.publish(messages.pose_to_msg(now_s, x_m, y_m, z_m=z_m))
 
     def _message(self, now_s: float, frame_id: str, position_m: np.ndarray) -> PoseStamped:
         x, y, z = position_m
-        message = convert.pose_to_msg(now_s, x, y, z_m=z, frame=frame_id)
+        message = messages.pose_to_msg(now_s, x, y, z_m=z, frame=frame_id)
         for name, value in zip("xyzw", self._turn, strict=True):
             setattr(message.pose.orientation, name, float(value))
         return message

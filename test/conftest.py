@@ -50,6 +50,18 @@ def bundle_path() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def finished_demo(tmp_path_factory: pytest.TempPathFactory, bundle_path: Path) -> Path:
+    """The folder of a demo that ran to its end, with seed 3."""
+    from demo_process import demo
+
+    folder = tmp_path_factory.mktemp("demo")
+    with demo(folder, "--bundle", str(bundle_path), "--seed", "3") as process:
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return folder
+
+
 @pytest.fixture(scope="class")
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """An empty ROS graph in a domain of its own; see ros_graph.Graph."""

@@ -24,7 +24,7 @@ from std_msgs.msg import Float64, Header, String
 
 from sgp_core.layout import MarkerLayout
 from sgp_core.share import share_path
-from sgp_ros import convert
+from sgp_ros import convert, messages
 
 LAYOUT = MarkerLayout.load(share_path("config", "layout.yaml"))
 RATE_HZ = 50.0
@@ -170,7 +170,7 @@ class Driver(Node):
     def header(self, seen: Seen, stamp_s: float | None) -> Header:
         at_s = self.now_s() if stamp_s is None else stamp_s
         slow_s = CLOCK_S if self.room.fault == "clock" else 0.0
-        return convert.header(at_s - slow_s, seen.frame_id or self.frame_id)
+        return messages.header(at_s - slow_s, seen.frame_id or self.frame_id)
 
     def make_publishers(self) -> None:
         raise NotImplementedError

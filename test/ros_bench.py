@@ -18,7 +18,7 @@ from sgp_core.frames import TABLE
 from sgp_core.layout import MarkerLayout
 from sgp_core.share import share_path
 from sgp_core.types import Reason, State
-from sgp_ros import convert
+from sgp_ros import convert, messages
 from sgp_ros.running import LATCHED_QOS, RELIABLE_QOS, SENSOR_QOS
 
 LAYOUT = MarkerLayout.load(share_path("config", "layout.yaml"))
@@ -91,14 +91,14 @@ class Bench:
         now_s = self.now_s()
         markers = LAYOUT.markers_at(*self.box) + self._random.normal(0.0, NOISE_M, (LAYOUT.count, 2))
         if self._clock is not None and self.clock_running:
-            self._clock.publish(ClockMessage(clock=convert.stamp(now_s)))
+            self._clock.publish(ClockMessage(clock=messages.stamp(now_s)))
         points = dict(zip(LAYOUT.names, markers, strict=True)) | {"pusher": self.pusher}
         for name, publisher in self._poses.items():
             if name not in self.hidden:
-                publisher.publish(convert.pose_to_msg(now_s, *points[name], z_m=self.height_m, frame=self._frame))
+                publisher.publish(messages.pose_to_msg(now_s, *points[name], z_m=self.height_m, frame=self._frame))
         if self._state is not None and self.seeing:
             state = State(stamp_s=now_s, x=LAYOUT.pack(markers, self.pusher))
-            self._state.publish(self.spoil(convert.state_to_msg(state)))
+            self._state.publish(self.spoil(messages.state_to_msg(state)))
 
 
 def enable(graph: Graph, node: str, on: bool) -> None:
@@ -125,7 +125,7 @@ class Pusher:
         return self.graph.wait(f"pusher {reason}", found)
 
     def send(self, x_m: float, y_m: float) -> int:
-        message = convert.step_to_msg(self.bench.now_s(), np.array([x_m, y_m]))
+        message = messages.step_to_msg(self.bench.now_s(), np.array([x_m, y_m]))
         self.step.publish(message)
         return convert.stamp_ns(message.header.stamp)
 
@@ -143,7 +143,7 @@ class Controller:
         self._goal = graph.probe.create_publisher(PoseStamped, "goal_pose", LATCHED_QOS)
 
     def set_goal(self, x_m: float, y_m: float, yaw_rad: float) -> None:
-        self._goal.publish(convert.pose_to_msg(0.0, x_m, y_m, yaw_rad))
+        self._goal.publish(messages.pose_to_msg(0.0, x_m, y_m, yaw_rad))
 
     def wait_for(self, reason: Reason) -> DiagnosticStatus:
         """A status with this reason that comes after this call."""

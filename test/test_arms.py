@@ -34,7 +34,7 @@ from sgp_core.config import PusherConfig
 from sgp_core.frames import Transform
 from sgp_core.share import share_path
 from sgp_core.types import Reason
-from sgp_ros import convert
+from sgp_ros import convert, messages
 
 GOAL = (0.54, 0.0, 0.0)
 STOPS_WITHIN_S = 1.2  # of silence: pusher_timeout_s, braking, the arm's own lag, and a busy machine
@@ -86,7 +86,7 @@ class Loop:
 
     def send(self, x_m: float, y_m: float) -> None:
         """A step, and wait until it is under way."""
-        message = convert.step_to_msg(self.now_s(), np.array([x_m, y_m]))
+        message = messages.step_to_msg(self.now_s(), np.array([x_m, y_m]))
         self.step.publish(message)
         stamp_ns = convert.stamp_ns(message.header.stamp)
         self.graph.wait(f"{self.name}: accepted step", lambda: (r := self.report()) and r.step_stamp_ns == stamp_ns)
@@ -238,7 +238,7 @@ class TestArms:
         assert fault.faulted
         accepted = fault.step_stamp_ns
         loop.fault.publish(String(data="well"))
-        loop.step.publish(convert.step_to_msg(loop.now_s(), np.array([0.01, 0.0])))
+        loop.step.publish(messages.step_to_msg(loop.now_s(), np.array([0.01, 0.0])))
         loop.graph.never(lambda: loop.report().step_stamp_ns != accepted, 0.2)  # type: ignore[union-attr]
         assert loop.report().faulted  # type: ignore[union-attr]
         assert clear(loop)

@@ -30,7 +30,7 @@ from sensor_msgs.msg import PointCloud2
 
 from sgp_core.layout import MarkerLayout
 from sgp_core.matched_points import MatchedPoints
-from sgp_ros import convert
+from sgp_ros import messages
 from sgp_ros.capture import Watched
 
 
@@ -76,21 +76,21 @@ class Rig:
         now_s = time.time()
         self.tool = self.tool + self.drift
         noisy = TABLE_FROM_MOCAP.inverse().apply(self.tool) + self.mocap_off + self._draw.normal(0.0, 2e-4, 3)
-        point = PointStamped(header=convert.header(now_s, "world"))
+        point = PointStamped(header=messages.header(now_s, "world"))
         point.point.x, point.point.y, point.point.z = map(float, noisy)
         self._mocap.publish(point)
         x, y, z = TABLE_FROM_BASE.inverse().apply(self.tool)
-        self._arm.publish(convert.pose_to_msg(now_s, x, y, self.yaw_rad, z_m=z, frame="arm_base"))
+        self._arm.publish(messages.pose_to_msg(now_s, x, y, self.yaw_rad, z_m=z, frame="arm_base"))
         pose = np.array(self.box)
         if self.moving_since is not None:
             phase = time.monotonic() - self.moving_since
             pose = pose + np.array([0.1, 0.05, 0.7]) * np.sin(np.array([1.5, 1.1, 1.3]) * phase)
         seen = LAYOUT.markers_at(*pose) + self._draw.normal(0.0, 2e-4, (LAYOUT.count, 2))
         for publisher, place in zip(self._markers, seen, strict=True):
-            publisher.publish(convert.pose_to_msg(now_s, *place, frame="world"))
+            publisher.publish(messages.pose_to_msg(now_s, *place, frame="world"))
         # Without labels, in any order, and with a reflection on the table.
         points = self._draw.permutation(np.vstack([np.column_stack([seen, np.full(LAYOUT.count, 0.04)]), REFLECTION]))
-        self._cloud.publish(cloud(convert.header(now_s, "world"), points))
+        self._cloud.publish(cloud(messages.header(now_s, "world"), points))
 
 
 @pytest.fixture

@@ -7,33 +7,17 @@ import os
 import select
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source a ROS installation")
 
+from demo_process import demo
 from rosbags.highlevel import AnyReader
 
 NODES = {"rig_sim_node", "mocap_node", "pusher_node", "mpc_node"}
 READY = "nodes ready"
-
-
-@contextmanager
-def demo(out: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A running `sgp demo`."""
-    environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
-    command = [sys.executable, "-c", "from sgp_ros.cli import main; main()", "demo", "--out", str(out), *options]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment | {"COLUMNS": "500"}
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:
@@ -71,11 +55,8 @@ def bag_counts(bag: Path) -> dict[str, int]:
 
 
 @pytest.mark.timeout(240)
-def test_demo_reaches_the_goal_and_reports_it(tmp_path: Path, bundle_path: Path) -> None:
-    with demo(tmp_path, "--bundle", str(bundle_path), "--seed", "3") as process:
-        output, _ = process.communicate()
-    assert process.returncode == 0, output
-    summary = json.loads((tmp_path / "summary.json").read_text())
+def test_demo_reaches_the_goal_and_reports_it(finished_demo: Path) -> None:
+    summary = json.loads((finished_demo / "summary.json").read_text())
     assert summary["success"] is True
     assert summary["initial_cost_cm2"] == pytest.approx(5 * 21.0**2, rel=0.01)  # five markers, 21 cm from their goals
     assert summary["final_cost_cm2"] <= 5.0
@@ -83,8 +64,8 @@ def test_demo_reaches_the_goal_and_reports_it(tmp_path: Path, bundle_path: Path)
     assert 0.0 < summary["plan_ms"]["p50"] <= summary["plan_ms"]["p95"] <= summary["plan_ms"]["max"]
     assert summary["seed"] == 3
     assert set(summary["versions"]) == {"python", "torch", "mujoco", "rclpy", "sgp_ros"}
-    assert (tmp_path / "trajectory.png").read_bytes().startswith(b"\x89PNG")
-    counts = bag_counts(tmp_path / "bag")
+    assert (finished_demo / "trajectory.png").read_bytes().startswith(b"\x89PNG")
+    counts = bag_counts(finished_demo / "bag")
     assert counts["/sgp/goal_pose"] == 1
     # The last step of all may be a hold: a step of zero.
     assert summary["steps"] <= counts["/sgp/step"]

@@ -22,7 +22,7 @@ from sgp_core.errors import InputError
 from sgp_core.goals import load_goals
 from sgp_core.safety import Fault
 from sgp_core.types import Goal, Reason, State
-from sgp_ros import convert
+from sgp_ros import convert, messages
 from sgp_ros.inputs import Inputs
 from sgp_ros.running import REPORT_QOS
 
@@ -204,8 +204,8 @@ def spoiled(message: PoseArray) -> PoseArray:
 def test_step_duration_must_be_the_bundles() -> None:
     inputs = Inputs(LAYOUT, 1.0)
     state = State(stamp_s=50.0, x=LAYOUT.pack(LAYOUT.markers_at(*START), PUSHER))
-    inputs.take_state(convert.state_to_msg(state), 7.0)
-    inputs.take_goal(convert.goal_from_pose(convert.pose_to_msg(0.0, 0.7, 0.0, 0.1), LAYOUT), PlannerConfig())
+    inputs.take_state(messages.state_to_msg(state), 7.0)
+    inputs.take_goal(convert.goal_from_pose(messages.pose_to_msg(0.0, 0.7, 0.0, 0.1), LAYOUT), PlannerConfig())
     for duration_s, wanted in ((1.0, None), (0.5, Reason.STEP_DURATION_MISMATCH)):
         report = convert.PusherReport(
             stamp_s=50.0,
@@ -216,7 +216,7 @@ def test_step_duration_must_be_the_bundles() -> None:
             enabled=True,
             faulted=False,
         )
-        inputs.take_pusher(convert.pusher_report_to_msg(report, {}), 7.0)
+        inputs.take_pusher(messages.pusher_report_to_msg(report, {}), 7.0)
         assert inputs.pusher is not None
         assert inputs.pusher.step_stamp_ns == report.step_stamp_ns
         np.testing.assert_array_equal(inputs.pusher.reference_m, PUSHER)  # type: ignore[arg-type]
@@ -230,12 +230,12 @@ def test_step_duration_must_be_the_bundles() -> None:
 def test_a_state_of_another_box_is_refused_and_a_new_goal_is_news() -> None:
     inputs = Inputs(LAYOUT, 1.0)
     other = LAYOUT.markers_at(*START)[::-1]  # the same number of markers, in another order
-    inputs.take_state(convert.state_to_msg(State(stamp_s=50.0, x=LAYOUT.pack(other, PUSHER))), 7.0)
+    inputs.take_state(messages.state_to_msg(State(stamp_s=50.0, x=LAYOUT.pack(other, PUSHER))), 7.0)
     assert inputs.state is None
     assert inputs.bad_state is not None
     assert inputs.bad_state.reason == Reason.BAD_STATE
     assert "do not form the box" in inputs.bad_state.text
-    goal = convert.goal_from_pose(convert.pose_to_msg(0.0, 0.7, 0.0, 0.1), LAYOUT)
+    goal = convert.goal_from_pose(messages.pose_to_msg(0.0, 0.7, 0.0, 0.1), LAYOUT)
     assert inputs.take_goal(goal, PlannerConfig())
     assert not inputs.take_goal(goal, PlannerConfig())
 
@@ -251,7 +251,7 @@ def test_a_goal_out_of_reach_is_refused_and_the_old_one_stays() -> None:
 
 def test_no_step_while_the_pusher_is_not_where_its_reference_says() -> None:
     inputs = Inputs(LAYOUT, 1.0)
-    inputs.take_state(convert.state_to_msg(State(stamp_s=50.0, x=LAYOUT.pack(LAYOUT.markers_at(*START), PUSHER))), 7.0)
+    inputs.take_state(messages.state_to_msg(State(stamp_s=50.0, x=LAYOUT.pack(LAYOUT.markers_at(*START), PUSHER))), 7.0)
     inputs.take_goal(Goal.from_pose(LAYOUT, 0.7, 0.0, 0.0), PlannerConfig())
     for apart_m, wanted in ((0.029, None), (0.031, Reason.TRACKING_ERROR)):
         report = convert.PusherReport(
@@ -263,6 +263,6 @@ def test_no_step_while_the_pusher_is_not_where_its_reference_says() -> None:
             enabled=True,
             faulted=False,
         )
-        inputs.take_pusher(convert.pusher_report_to_msg(report, {}), 7.0)
+        inputs.take_pusher(messages.pusher_report_to_msg(report, {}), 7.0)
         fault = inputs.obstacle(50.1, 7.1, PlannerConfig(), MpcConfig(), enabled=True)
         assert (None if fault is None else fault.reason) == wanted

@@ -20,7 +20,7 @@ from sgp_core.config import FramesConfig
 from sgp_core.errors import InputError
 from sgp_core.frames import Frames, Transform
 from sgp_core.safety import Fault
-from sgp_ros import convert, convert_mocap
+from sgp_ros import convert_mocap, messages
 from sgp_ros.mocap_settings import MocapNodeConfig
 from sgp_ros.running import SENSOR_QOS
 from sgp_ros.sources import Sources
@@ -85,7 +85,7 @@ class Room:
 
 
 def stamped(place: Pose, frame: str = "world", stamp_s: float = 5.0) -> PoseStamped:
-    return PoseStamped(header=convert.header(stamp_s, frame), pose=place)
+    return PoseStamped(header=messages.header(stamp_s, frame), pose=place)
 
 
 class TestMarkers:
@@ -113,7 +113,7 @@ class TestMarkers:
     @pytest.mark.parametrize("gone", [np.zeros(3), np.full(3, np.nan), np.array([0.1, np.inf, 0.0])])
     def test_zeros_and_nan_are_hidden_markers(self, gone: np.ndarray) -> None:
         room = Room(input="marker_points", marker_topic="/{name}", frames={"table_from_mocap": (1.0, *[0.0] * 5)})
-        message = PointStamped(header=convert.header(5.0, "11"), point=pose(gone).position)
+        message = PointStamped(header=messages.header(5.0, "11"), point=pose(gone).position)
         room.node.send("/marker1", message)
         assert np.isnan(room.out[0][2]).all()
         assert room.sources.counts["missing"] == 1
@@ -138,7 +138,7 @@ class TestMarkers:
 class TestClouds:
     def test_any_layout_of_the_bytes(self) -> None:
         points = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8, 0.9], [1.0, 1.1, 1.2]])
-        plain = cloud(convert.header(5.0, "world"), points)
+        plain = cloud(messages.header(5.0, "world"), points)
         np.testing.assert_allclose(convert_mocap.cloud_points(plain), points, rtol=1e-7)
         kind = np.dtype({"names": ["z", "x", "y"], "formats": [">f8"] * 3, "offsets": [0, 8, 20], "itemsize": 32})
         rows = np.zeros((2, 2), dtype=kind)
@@ -150,15 +150,15 @@ class TestClouds:
             height=2, width=2, fields=fields, is_bigendian=True, point_step=32, row_step=69, data=padded.tobytes()
         )
         np.testing.assert_array_equal(convert_mocap.cloud_points(odd), points)
-        assert convert_mocap.cloud_points(cloud(convert.header(5.0), np.empty((0, 3)))).shape == (0, 3)
+        assert convert_mocap.cloud_points(cloud(messages.header(5.0), np.empty((0, 3)))).shape == (0, 3)
 
     def test_what_is_no_cloud_of_points_is_refused(self) -> None:
         room = Room(input="point_cloud", marker_topic="/cloud")
-        short = cloud(convert.header(5.0, "world"), np.ones((3, 3)))
+        short = cloud(messages.header(5.0, "world"), np.ones((3, 3)))
         short.data = short.data[:20]
         room.node.send("/cloud", short)
         assert "20 bytes" in room.sources.refusal
-        flat = cloud(convert.header(5.0, "world"), np.ones((3, 3)))
+        flat = cloud(messages.header(5.0, "world"), np.ones((3, 3)))
         flat.fields = flat.fields[:2]
         room.node.send("/cloud", flat)
         assert "['x', 'y']" in room.sources.refusal
@@ -167,7 +167,7 @@ class TestClouds:
 
     def test_points_that_are_none_are_left_out(self) -> None:
         room = Room(input="point_cloud", marker_topic="/cloud")
-        room.node.send("/cloud", cloud(convert.header(5.0, "world"), np.array([AT, np.zeros(3), AT * np.nan, -AT])))
+        room.node.send("/cloud", cloud(messages.header(5.0, "world"), np.array([AT, np.zeros(3), AT * np.nan, -AT])))
         np.testing.assert_allclose(room.out[0][2], [AT[:2], -AT[:2]], rtol=1e-6)
         assert room.sources.counts["missing"] == 2
 
@@ -212,12 +212,12 @@ class TestBodies:
             SimpleNamespace(name="box", pose=pose(AT, 0.3)),
             SimpleNamespace(name="pusher", pose=pose(AT, np.nan)),
         ]
-        message = SimpleNamespace(header=convert.header(5.0, "world"), poses=bodies)
+        message = SimpleNamespace(header=messages.header(5.0, "world"), poses=bodies)
         room.node.send("/poses", message)
         room.node.send("/pusher_poses", message)
         np.testing.assert_allclose(room.out[0][2], LAYOUT.markers_at(*AT[:2], 0.3))
         np.testing.assert_allclose(room.out[1][2], AT)
-        room.node.send("/poses", SimpleNamespace(header=convert.header(6.0, "world"), poses=[]))
+        room.node.send("/poses", SimpleNamespace(header=messages.header(6.0, "world"), poses=[]))
         assert np.isnan(room.out[2][2]).all()
         assert "body_name = 'box'" in room.sources.refusal
 
@@ -236,7 +236,7 @@ class TestMarkerLists:
 
     def test_markers_by_name(self, room: Room) -> None:
         markers = [listed("marker2", AT), listed("marker1", -AT), listed("marker4", np.zeros(3)), listed("foot", AT)]
-        room.node.send("/markers", SimpleNamespace(header=convert.header(5.0, "map"), markers=markers))
+        room.node.send("/markers", SimpleNamespace(header=messages.header(5.0, "map"), markers=markers))
         expected = np.full((5, 2), np.nan)
         expected[:2] = -AT[:2], AT[:2]
         np.testing.assert_allclose(room.out[0][2], expected)
@@ -244,13 +244,13 @@ class TestMarkerLists:
     @pytest.mark.parametrize(("name", "kind"), [("marker1", 1), ("", 0), ("other", 0)])
     def test_markers_without_known_names_are_a_cloud(self, room: Room, name: str, kind: int) -> None:
         markers = [listed(name, AT, kind), listed(name, np.zeros(3), kind)]
-        room.node.send("/markers", SimpleNamespace(header=convert.header(5.0, "map"), markers=markers))
+        room.node.send("/markers", SimpleNamespace(header=messages.header(5.0, "map"), markers=markers))
         assert room.out[0][0] == "points"
         np.testing.assert_allclose(room.out[0][2], [AT[:2]])
 
     def test_pusher_is_a_rigid_body(self, room: Room) -> None:
         body = SimpleNamespace(rigid_body_name="pusher", pose=pose(AT))
-        room.node.send("/rigid_bodies", SimpleNamespace(header=convert.header(5.0, "map"), rigidbodies=[body]))
+        room.node.send("/rigid_bodies", SimpleNamespace(header=messages.header(5.0, "map"), rigidbodies=[body]))
         np.testing.assert_allclose(room.out[0][2], AT)
 
 
@@ -262,13 +262,13 @@ class TestPusher:
         _, _, position, turn = room.out[0]
         np.testing.assert_allclose(position, [0.1 + 0.1, 0.2 + 0.4, 0.35], atol=1e-12)
         np.testing.assert_allclose(turn, [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]], atol=1e-12)
-        message = convert_mocap.pusher_to_msg(5.0, position, turn)
+        message = messages.pusher_to_msg(5.0, position, turn)
         assert message.header.frame_id == "table"
         half = np.sqrt(0.5)
         assert abs(message.pose.orientation.x) == pytest.approx(half)
         room.node.send("/tool", stamped(place, "world"))
         assert room.out[1][3] is None
-        unknown = convert_mocap.pusher_to_msg(5.0, position, None).pose.orientation
+        unknown = messages.pusher_to_msg(5.0, position, None).pose.orientation
         assert (unknown.x, unknown.y, unknown.z, unknown.w) == (0.0, 0.0, 0.0, 0.0)
 
     def test_orientation_that_is_none_is_a_lost_body_of_the_mocap_system(self) -> None:
@@ -282,9 +282,9 @@ class TestPusher:
 
     def test_point(self) -> None:
         room = Room(pusher_input="point", pusher_topic="/tip")
-        room.node.send("/tip", PointStamped(header=convert.header(5.0, "table"), point=Point(x=0.1, y=0.2, z=0.3)))
+        room.node.send("/tip", PointStamped(header=messages.header(5.0, "table"), point=Point(x=0.1, y=0.2, z=0.3)))
         np.testing.assert_allclose(room.out[0][2], [0.1, 0.2, 0.3])
-        room.node.send("/tip", PointStamped(header=convert.header(5.0, "table")))
+        room.node.send("/tip", PointStamped(header=messages.header(5.0, "table")))
         assert len(room.out) == 1
 
     def test_tf(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,7 +306,7 @@ class TestPusher:
         (look,) = room.node.timers
         look()
         assert not room.out
-        found = TransformStamped(header=convert.header(5.0, "base_link"))
+        found = TransformStamped(header=messages.header(5.0, "base_link"))
         found.transform.translation.x = 0.4
         tree["base_link", "tool0"] = found
         look()

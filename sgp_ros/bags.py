@@ -1,0 +1,210 @@
+"""Reads bags without a ROS installation: rosbag2 folders, single files of them, ROS 1 bags, and what a crash left.
+
+A recorder that is killed leaves no metadata.yaml, and a file whose end is missing. What was written whole is read
+nevertheless, and `Bag.damage` tells what was not. Damaged bytes make the libraries underneath raise whatever comes to
+their minds, from KeyError to zstd's own, hence the broad `except` around them and around nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import StreamReader
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from sgp_core.errors import InputError
+from sgp_ros.bag_writer import PARTS
+
+STORAGE = (".mcap", ".db3")
+NAMES = "a rosbag2 folder, or a .mcap, .db3 or .bag file"
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A message as it was recorded."""
+
+    topic: str
+    received_ns: int  # when it was recorded
+    data: bytes
+
+
+class Bag:
+    """A recording; use it in a `with` block.
+
+    Args:
+        path: of a folder or a file.
+
+    Attributes:
+        topics: type of each topic, as in `ros2 topic list -t`.
+        damage: what could not be read, in words; empty when all could.
+        malformed: messages whose bytes do not fit their type, by topic.
+
+    Raises:
+        InputError: there is no such file, it is no bag, or nothing in it can be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.damage = path, ""
+        self.malformed: dict[str, int] = {}
+        self._stack = contextlib.ExitStack()
+        self.topics: dict[str, str] = {}
+        self._salvaged: list[Raw] | None = None
+        self._reader: AnyReader | None = None
+        self._decode: Callable[[bytes, str], Any] = _undecoded
+        files = self._files()
+        try:
+            if any(PARTS in file.parts for file in files):
+                raise InputError("the recording was not finished")
+            self._open(path)
+        except Exception as error:
+            self._open_parts(files, error)
+        if not self.topics:
+            self.close()
+            raise InputError(f"bag {path} holds no message; was anything published while it was recorded?")
+
+    def messages(self, topics: set[str]) -> Iterator[tuple[str, int, Any]]:
+        """Topic, time of recording [ns] and message of these topics, in the order of recording.
+
+        Raises:
+            InputError: the bag does not say what the messages of a topic look like.
+        """
+        for raw in self.raw(topics):
+            message = self.decoded(raw)
+            if message is not None:
+                yield raw.topic, raw.received_ns, message
+
+    def decoded(self, raw: Raw) -> Any:
+        """The message itself; None, and counted, when its bytes do not fit its type. Raises InputError."""
+        try:
+            return self._decode(raw.data, self.topics[raw.topic])
+        except KeyError as error:
+            raise InputError(
+                f"bag {self.path} does not define the type {self.topics[raw.topic]} of {raw.topic}; record it with"
+                " `sgp record`, or as mcap, which keeps definitions"
+            ) from error
+        except Exception:  # whatever a parser makes of other bytes
+            self.malformed[raw.topic] = self.malformed.get(raw.topic, 0) + 1
+            return None
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _files(self) -> list[Path]:
+        """The files with messages."""
+        path = self.path
+        if not path.exists():
+            raise InputError(f"bag {path} does not exist")
+        inside = [*path.glob("*"), *path.glob(f"{PARTS}/*/*")] if path.is_dir() else [path]
+        files = sorted(file for file in inside if file.suffix in STORAGE or file == path)
+        if not files:
+            raise InputError(f"{path} is no bag: no .mcap or .db3 file in it; give {NAMES}")
+        if path.is_file() and path.suffix not in (*STORAGE, ".bag"):
+            raise InputError(f"{path} is no bag; give {NAMES}")
+        return files
+
+    def _open(self, *paths: Path) -> None:
+        reader = AnyReader(paths, default_typestore=get_typestore(Stores.ROS2_JAZZY))
+        self._stack.enter_context(reader)
+        self._reader = reader
+        self.topics = {c.topic: c.msgtype for c in reader.connections}
+        self._decode = reader.deserialize
+
+    def _open_parts(self, files: list[Path], why: Exception) -> None:
+        """What can be read without the folder's index, and without the index of a file."""
+        self._reader = None
+        sound, broken = [], []
+        for file in files:
+            try:
+                with AnyReader([file], default_typestore=get_typestore(Stores.ROS2_JAZZY)):
+                    sound.append(file)
+            except Exception:
+                broken.append(file)
+        if not broken:
+            self._open(*sound)
+            self.damage = f"its metadata.yaml was not used ({why}); all of its files were read without it"
+            return
+        salvage = Salvage()
+        for file in files:
+            if file.suffix != ".mcap":
+                raise InputError(
+                    f"bag file {file} cannot be read: {why}; where it was cut off, `sqlite3 {file.name} .recover |"
+                    " sqlite3 repaired.db3` saves what it can"
+                ) from why
+            salvage.read(file)
+        self._salvaged, self.topics, self._decode = salvage.sorted(), salvage.topics, salvage.decode
+        self.damage = "; ".join(salvage.damage)
+
+    def raw(self, topics: set[str]) -> Iterator[Raw]:
+        """The bytes of these topics' messages, in the order of recording."""
+        if self._salvaged is not None:
+            yield from (raw for raw in self._salvaged if raw.topic in topics)
+            return
+        assert self._reader is not None
+        connections = [c for c in self._reader.connections if c.topic in topics]
+        if not connections:
+            return
+        try:
+            for connection, received_ns, data in self._reader.messages(connections):
+                yield Raw(connection.topic, received_ns, data)
+        except Exception as error:  # the index is sound, a part behind it is not
+            self.damage = f"reading ended early: {error}"
+
+
+def _undecoded(data: bytes, _kind: str) -> Any:
+    return data
+
+
+class Salvage:
+    """Reads mcap files record by record, as far as they go."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, str] = {}
+        self.damage: list[str] = []
+        self._types: Typestore = get_typestore(Stores.EMPTY)
+        self._raw: list[Raw] = []
+
+    def read(self, file: Path) -> None:
+        """All of a file that was written whole."""
+        count = len(self._raw)
+        try:
+            with file.open("rb") as stream:
+                self._records(StreamReader(stream, record_size_limit=file.stat().st_size))
+        except Exception as error:
+            words = str(error) or "the end is missing"
+            self.damage.append(f"{file.name} was cut off ({words}); {len(self._raw) - count} messages were saved")
+
+    def _records(self, reader: StreamReader) -> None:
+        schemas: dict[int, Schema] = {}
+        channels: dict[int, Channel] = {}
+        for record in reader.records:
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+                if record.encoding == "ros2msg":
+                    self._types.register(get_types_from_msg(record.data.decode(), record.name))
+            elif isinstance(record, Channel):
+                channels[record.id] = record
+                self.topics[record.topic] = schemas[record.schema_id].name
+            elif isinstance(record, Message):
+                self._raw.append(Raw(channels[record.channel_id].topic, record.log_time, record.data))
+
+    def sorted(self) -> list[Raw]:
+        """In the order of recording."""
+        return sorted(self._raw, key=lambda raw: raw.received_ns)
+
+    def decode(self, data: bytes, kind: str) -> Any:
+        """A message from its bytes."""
+        return self._types.deserialize_cdr(data, kind)

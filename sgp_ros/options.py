@@ -1,0 +1,29 @@
+"""What the commands' options have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sgp_core.errors import InputError
+
+# How a recording is to be read: the arguments of rig.launch.py by the same names.
+NamespaceOption = Annotated[str, typer.Option(help="of the nodes while it was recorded; of relative topics")]
+MocapOption = Annotated[str, typer.Option(help="driver: a name of config/mocap, or a parameter file")]
+ArmOption = Annotated[str, typer.Option(help="arm controller: a name of config/arm, or a parameter file")]
+TableOption = Annotated[str, typer.Option(help="calibration.yaml of `sgp calibrate frames`")]
+PusherOption = Annotated[str, typer.Option(help="`mocap`, or a topic with the pusher's PoseStamped")]
+RecordedLayoutOption = Annotated[str, typer.Option("--layout", help="marker layout; config/layout.yaml when left out")]
+ParamsOption = Annotated[str, typer.Option(help="ROS parameter file that overrules all of these")]
+
+
+def pairs(items: list[str] | None) -> dict[str, str]:
+    """Values by name from repeated `--set name=value`. Raises InputError."""
+    found = {}
+    for item in items or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"--set {item} must look like name=value")
+        found[name.strip()] = value.strip()
+    return found

@@ -1,0 +1,265 @@
+"""Plans again from a bag, decision by decision: the states, goals, steps and reports that mpc_node had, and no clock.
+
+The node's timing is not imitated but read off the recording: `status` tells from which state each plan was made, `plan`
+for which instant. The planner then gets the same state, outlook and warm start, and its random restarts follow from the
+same seed, so that with the same settings the same steps come out, and with others one sees where they differ. What may
+differ is when the annealing went on to the next noise level: in the node it keeps pace with the budget of time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from sgp_core.bundle import ModelBundle
+from sgp_core.config import MpcConfig, PlannerConfig
+from sgp_core.errors import InputError
+from sgp_core.mpc import Controller, Decision, initial_carry
+from sgp_core.prediction import Outlook
+from sgp_core.types import Goal, Reason, State
+from sgp_ros import convert
+from sgp_ros.bag_states import Recorded, Take
+from sgp_ros.steps_sent import StepsSent
+
+REST_M = 1e-9  # a step of exactly zero is a hold
+SAME_STAMP_S = 2e-6
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Decided:
+    """One decision of the recorded mpc_node."""
+
+    received_s: float
+    began_s: float  # when its plan was started, on the clock of the recorder
+    state_stamp_ns: int
+    reason: str
+    start_s: float  # instant the plan begins; NaN without a plan
+    plan_u: Float[ndarray, "T 2"] | None  # its steps [m; table]
+    objective: float
+
+    @property
+    def u(self) -> Float[ndarray, "2"] | None:
+        """The first step [m; table]."""
+        return None if self.plan_u is None else self.plan_u[0]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A recorded decision, and the one made from the same state now."""
+
+    recorded: Decided
+    decision: Decision
+    state: State
+    goal: Goal
+    off_m: float  # distance between the two steps; NaN where only one of the two planned
+
+
+class Log:
+    """What mpc_node heard and said, as far as it was recorded. `takers` are for `bag_states.read`."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self._layout = bundle.layout
+        self.decisions: list[Decided] = []
+        self.goals: list[tuple[float, Goal]] = []  # time of recording, and the goal
+        self.steps: list[tuple[float, int, ndarray]] = []  # time of recording, stamp [ns], displacement
+        self.reports: list[tuple[float, convert.PusherReport]] = []
+        self.states: dict[int, ndarray] = {}  # as mocap_node published them, by stamp [ns]
+        self.refused: list[str] = []
+        self._path: Any = None
+        self._last_ns = 0
+        self.takers: dict[str, Take] = {
+            "plan": self._take_path,
+            "status": self._take_status,
+            "step": self._take_step,
+            "state": self._take_state,
+            "pusher_state": self._try(convert.pusher_report_from_msg, self.reports),
+            "goal_pose": self._try(lambda m: convert.goal_from_pose(m, self._layout), self.goals),
+            "goal_markers": self._try(lambda m: convert.goal_from_markers(m, self._layout), self.goals),
+        }
+
+    def _try(self, read: Callable[[Any], Any], into: list[tuple[float, Any]]) -> Take:
+        def take(message: Any, received_s: float) -> None:
+            try:
+                into.append((received_s, read(message)))
+            except InputError as error:
+                self.refused.append(str(error))
+
+        return take
+
+    def _take_path(self, message: Any, _received_s: float) -> None:
+        self._path = message
+
+    def _take_step(self, message: Any, received_s: float) -> None:
+        self.steps.append((received_s, convert.stamp_ns(message.header.stamp), _xy(message.vector)))
+
+    def _take_state(self, message: Any, _received_s: float) -> None:
+        x = np.array([_xy(pose.position) for pose in message.poses]).reshape(-1)
+        self.states[convert.stamp_ns(message.header.stamp)] = x
+
+    def _take_status(self, message: Any, received_s: float) -> None:
+        values = {pair.key: pair.value for pair in message.values}
+        state_ns = int(values.get("planned_from_ns", 0))
+        if state_ns in (0, self._last_ns):
+            return
+        self._last_ns, path, self._path = state_ns, self._path, None
+        start_s, plan_u, took_s = float("nan"), None, 0.0
+        if path is not None:
+            start_s, took_s = convert.seconds(path.header.stamp), float(values["plan_ms"]) * 1e-3
+            plan_u = np.diff([_xy(pose.pose.position) for pose in path.poses], axis=0)
+        self.decisions.append(
+            Decided(
+                received_s=received_s,
+                began_s=received_s - took_s,
+                state_stamp_ns=state_ns,
+                reason=values["reason"],
+                start_s=start_s,
+                plan_u=plan_u,
+                objective=float(values["objective"]),
+            )
+        )
+
+
+def replan(
+    log: Log,
+    recorded: Recorded,
+    bundle: ModelBundle,
+    planner: PlannerConfig,
+    mpc: MpcConfig,
+    *,
+    seed: int,
+    goal: Goal | None = None,
+    tell: Callable[[int], None] = lambda _: None,
+) -> list[Compared]:
+    """Make each recorded decision again.
+
+    Args:
+        log: of the recorded node.
+        recorded: states from the recorded markers.
+        bundle, planner, mpc, seed: for the plans; a budget would make them depend on this machine, so none is kept.
+        goal: from the start, for a recording whose goal was a parameter.
+        tell: called with the number of decisions made.
+
+    Raises:
+        InputError: the recording does not tell what was planned, or has no goal.
+    """
+    if not log.decisions:
+        raise InputError(
+            "the bag does not tell what mpc_node planned: it needs the topics status and plan, recorded with this"
+            " version's mpc_node"
+        )
+    if goal is None and not log.goals:
+        raise InputError("the bag holds no goal_pose or goal_markers; give --goal, as it was given to the nodes")
+    near = Nearest(recorded.states)
+    controller = Controller(bundle, dataclasses.replace(planner, budget_ms=0.0), mpc)
+    world = _World(log, bundle.step_duration_s, planner.speed_limit_mps)
+    carry, compared = initial_carry(seed), []
+    told: Goal | None = goal
+    for number, recorded_one in enumerate(log.decisions):
+        now = _latest(log.goals, recorded_one.began_s) or goal
+        if now is not told:
+            carry, told = dataclasses.replace(carry, arrived=False), now
+        state = near.at(recorded_one.state_stamp_ns)
+        if state is None or told is None:
+            continue
+        world.listen_until(recorded_one.began_s)
+        outlook, executed = None, world.sent.executed(world.pusher)
+        if np.isfinite(recorded_one.start_s):
+            motion_m = world.sent.motion_m(world.pusher, state.stamp_s, recorded_one.start_s)
+            outlook = Outlook(start_s=recorded_one.start_s, motion_m=motion_m)
+        decision = controller.control(state, told, carry, executed=executed, outlook=outlook)
+        carry = decision.carry
+        if carry.u is not None and recorded_one.plan_u is not None:
+            # Each decision from what the recorded one had: differences do not add up.
+            carry = dataclasses.replace(carry, u=recorded_one.plan_u)
+        world.sent.planned_anew()
+        off_m = float("nan")
+        if decision.plan is not None and recorded_one.u is not None:
+            off_m = float(np.linalg.norm(decision.plan.u[0] - recorded_one.u))
+        compared.append(Compared(recorded=recorded_one, decision=decision, state=state, goal=told, off_m=off_m))
+        tell(number + 1)
+    return compared
+
+
+class Nearest:
+    """States by stamp: a stamp of today in seconds is a multiple of 0.24 microseconds, whichever way it was computed.
+
+    Args:
+        states: in any order.
+    """
+
+    def __init__(self, states: Sequence[State]) -> None:
+        self._states = sorted(states, key=lambda state: state.stamp_s)
+        self._stamps_s = np.array([state.stamp_s for state in self._states])
+
+    def at(self, stamp_ns: int) -> State | None:
+        """The state of this stamp."""
+        stamp_s = convert.clock_seconds(stamp_ns)
+        index = int(np.searchsorted(self._stamps_s, stamp_s - SAME_STAMP_S))
+        found = index < len(self._states) and abs(self._stamps_s[index] - stamp_s) <= SAME_STAMP_S
+        return self._states[index] if found else None
+
+
+class _World:
+    """Steps and reports up to an instant."""
+
+    def __init__(self, log: Log, step_duration_s: float, speed_limit_mps: float) -> None:
+        self._log, self._speed_limit_mps, self._heard = log, speed_limit_mps, 0
+        self.sent = StepsSent(step_duration_s)
+        self.pusher: convert.PusherReport | None = None
+
+    def listen_until(self, time_s: float) -> None:
+        steps = self._log.steps
+        while self._heard < len(steps) and steps[self._heard][0] <= time_s:
+            received_s, stamp_ns, u = steps[self._heard]
+            if np.linalg.norm(u) < REST_M:
+                self.sent.hold(received_s)
+            else:
+                self.sent.add(stamp_ns, u, received_s, self._speed_limit_mps, None, _NO_GOAL)
+            self._heard += 1
+        self.pusher = _latest(self._log.reports, time_s)
+
+
+_NO_GOAL = Goal(markers_m=np.zeros((0, 2)))  # nobody asks where a recorded step leads
+
+
+def _latest(entries: list[tuple[float, Any]], time_s: float) -> Any:
+    index = bisect_right([entry[0] for entry in entries], time_s)
+    return entries[index - 1][1] if index else None
+
+
+def _xy(point: Any) -> Float[ndarray, "2"]:
+    return np.array([point.x, point.y], dtype=float)
+
+
+def states_agreement(log: Log, recorded: Recorded) -> dict[str, Any]:
+    """Of the states that mocap_node published: how many come out of the markers again, and how different they are."""
+    near = Nearest(recorded.states)
+    pairs = [(x, near.at(stamp_ns)) for stamp_ns, x in log.states.items()]
+    off = [float(np.abs(x - state.x).max()) for x, state in pairs if state is not None]
+    return {
+        "states_recorded": len(pairs),
+        "states_matched": len(off) / len(pairs) if pairs else float("nan"),
+        "states_off_mm_max": max(off) * 1e3 if off else float("nan"),
+    }
+
+
+def agreement(compared: list[Compared], tolerance_m: float) -> dict[str, Any]:
+    """How often steps and verdicts are the same, and by how much they are not."""
+    off = np.array([one.off_m for one in compared])
+    both = off[np.isfinite(off)]
+    verdicts = [(one.recorded.reason == Reason.GOAL_REACHED) == (one.decision.plan is None) for one in compared]
+    return {
+        "decisions": len(compared),
+        "steps": len(both),
+        "steps_within_tolerance": float((both <= tolerance_m).mean()) if len(both) else float("nan"),
+        "tolerance_mm": tolerance_m * 1e3,
+        "off_mm_median": float(np.median(both) * 1e3) if len(both) else float("nan"),
+        "off_mm_max": float(both.max() * 1e3) if len(both) else float("nan"),
+        "same_verdict": float(np.mean(verdicts)),
+    }

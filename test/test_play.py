@@ -1,0 +1,134 @@
+"""A bag played to the nodes, and one recorded from them: real processes, real DDS."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source a ROS installation")
+
+from bag_maker import START_S, BagMaker, pushed
+from geometry_msgs.msg import PoseArray, PoseStamped
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from ros_graph import Graph
+
+from sgp_core.types import State
+from sgp_ros import convert, messages
+from sgp_ros.bag_states import Reading, read
+from sgp_ros.bags import Bag
+from sgp_ros.mocap_settings import load_layout
+
+LAYOUT = load_layout("")
+MANY_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
+STEPS = [np.array([0.04, 0.0]), np.array([0.03, 0.01])]
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-c", "from sgp_ros.cli import main; main()", *map(str, words)]
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("play") / "bag"
+    with BagMaker(path, LAYOUT) as maker:
+        pushed(maker, STEPS)
+    return path
+
+
+def offline(bag: Path) -> dict[int, np.ndarray]:
+    """States by stamp [us], without ROS."""
+    with Bag(bag) as opened:
+        return by_stamp(read(opened, Reading.of("sim.yaml", {"namespace": "sgp"})).states)
+
+
+def by_stamp(states: list[State]) -> dict[int, np.ndarray]:
+    return {round(state.stamp_s * 1e6): state.x for state in states}
+
+
+def states_of(heard: list[PoseArray]) -> dict[int, np.ndarray]:
+    found = [convert.state_from_msg(message, LAYOUT) for message in heard]
+    return by_stamp([state for state in found if isinstance(state, State)])
+
+
+class TestPlay:
+    """The node makes the same states of the same bag as the code at a desk."""
+
+    @pytest.mark.parametrize(("words", "share"), [(("--step",), 1.0), ((), 0.99)], ids=["in steps", "in real time"])
+    def test_states_are_those_of_a_replay(self, graph: Graph, bag: Path, words: tuple[str, ...], share: float) -> None:
+        heard = graph.record(PoseArray, "state", MANY_QOS)
+        name = "mocap_step" if words else "mocap"
+        graph.start("mocap_node", label=name, use_sim_time="true")
+        graph.run("play", *command("play", bag, *words))
+        assert graph.wait_exit("play") == 0, graph.output("play")
+        # In real time the node's first callbacks of all take so long that the samples after them are lost, and a sample
+        # of the pusher that is lost later on is interpolated.
+        since = 0.0 if words else START_S * 1e6
+        wanted = {stamp: x for stamp, x in offline(bag).items() if stamp >= since}
+
+        def same() -> int:
+            found = states_of(heard)
+            return sum(stamp in found and np.array_equal(found[stamp], x) for stamp, x in wanted.items())
+
+        graph.wait("the states", lambda: same() >= share * len(wanted), timeout_s=10.0)
+        assert len(wanted) >= 200
+        assert set(states_of(heard)) <= set(offline(bag))
+        graph.stop(name, signal.SIGTERM)
+
+    def test_a_loop_goes_back_in_time_and_on(self, graph: Graph, bag: Path) -> None:
+        heard = graph.record(PoseArray, "state", MANY_QOS)
+        graph.start("mocap_node", use_sim_time="true")
+        graph.run("play", *command("play", bag, "--loop", "--rate", "5"))
+        wanted = len(offline(bag))
+        graph.wait("the third round", lambda: len(heard) > 2.2 * wanted)
+        stamps = [convert.seconds(message.header.stamp) for message in heard]
+        assert np.diff(stamps).min() < -1.0
+        assert graph.stop("play", signal.SIGINT)[0] == 0, graph.output("play")
+        assert "Traceback" not in graph.output("mocap_node")
+
+
+class TestAlone:
+    def test_without_a_listener_it_says_so(self, graph: Graph, bag: Path) -> None:
+        graph.run("play", *command("play", bag))
+        assert graph.wait_exit("play") == 2
+        words = " ".join(graph.output("play").split())
+        assert "nobody listens to /sgp/vrpn_mocap/" in words
+        assert "use_sim_time:=true" in words
+
+
+class TestRecord:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    def test_what_was_published_is_in_the_bag_however_it_ends(
+        self, graph: Graph, tmp_path: Path, number: signal.Signals
+    ) -> None:
+        publisher = graph.probe.create_publisher(PoseStamped, f"recorded_{number}", 10)
+        label = f"record_{number}"
+        graph.run(label, *command("record", "--out", tmp_path / "bag", "--storage", "mcap"))
+        graph.wait("the recorder", lambda: publisher.get_subscription_count() > 0)
+        for k in range(100):
+            publisher.publish(messages.pose_to_msg(START_S + k, 0.1, 0.2))
+        graph.wait("the disk", lambda: file_size(tmp_path / "bag") > 5_000, timeout_s=10.0)
+        code, _ = graph.stop(label, number)
+        assert code == (0 if number != signal.SIGKILL else -9), graph.output(label)
+        with Bag(tmp_path / "bag") as bag:
+            topic = f"/sgp/recorded_{number}"
+            assert len(list(bag.messages({topic}))) == 100
+            assert bool(bag.damage) == (number == signal.SIGKILL)
+
+    def test_silence_and_an_old_bag_are_told(self, graph: Graph, tmp_path: Path) -> None:
+        (tmp_path / "bag").mkdir()
+        for out, words, extra in (("bag", "exists already", ()), ("new", "nothing was published below /nobody", ())):
+            label = f"record_{out}"
+            graph.run(
+                label,
+                *command("record", "--out", tmp_path / out, "--duration", "1", "--namespace", "nobody", *extra),
+            )
+            assert graph.wait_exit(label) == 2
+            assert words in " ".join(graph.output(label).split())
+
+
+def file_size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*.mcap")) if folder.is_dir() else 0
