@@ -9,7 +9,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "sgp_ros"
-EXECUTABLES = ("mocap_node", "mpc_node", "pusher_node", "rig_sim_node", "sgp")
+EXECUTABLES = ("mocap_node", "mpc_node", "pusher_node", "rig_sim_node", "teleop_node", "sgp")
 TESTS = [
     "pytest>=8.3,<9",  # runs the tests; launch_testing breaks with pytest 9
     "pytest-timeout>=2.3",  # ends a test that hangs

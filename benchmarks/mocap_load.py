@@ -23,7 +23,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import PointCloud2
 
 from sgp_ros import convert, messages
-from sgp_ros.convert_mocap import cloud_to_msg
+from sgp_ros.messages import cloud_to_msg
 from sgp_ros.mocap_settings import load_layout
 from sgp_ros.processes import ros_environment
 from sgp_ros.running import SENSOR_QOS

@@ -236,6 +236,13 @@ class EstimatorConfig(Config):
     reacquire_s: float = setting(
         0.3, "how long a box must be seen at an unbelievable place to be believed", unit="s", low=0.0, high=10.0
     )
+    state_rate_hz: float = setting(
+        120.0,
+        "at most so many states a second; frames of a faster camera in between are left out, which saves their time",
+        unit="Hz",
+        low=10.0,
+        high=1000.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

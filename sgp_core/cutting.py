@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from sgp_core.assembly import BACKWARDS_S
 from sgp_core.config import Config, setting
 from sgp_core.safety import Fault
 from sgp_core.types import State
@@ -65,6 +66,21 @@ class Row:
     demonstration: int
 
 
+def demonstrations(marks: Sequence[tuple[float, str]]) -> list[tuple[float, float]]:
+    """Begin and end of each demonstration that was kept.
+
+    Args:
+        marks: times and words: `start`, then `stop`, or `discard`. One that was never stopped does not count.
+    """
+    kept: list[tuple[float, float]] = []
+    begun_s: float | None = None
+    for time_s, word in sorted(marks):
+        if word == "stop" and begun_s is not None:
+            kept.append((begun_s, time_s))
+        begun_s = time_s if word == "start" else None
+    return kept
+
+
 class Track:
     """States of a recording as a function of time.
 
@@ -112,7 +128,7 @@ def cut(
     """Transitions of one recording.
 
     Args:
-        states: what was measured.
+        states: what was measured, in the order in which it was.
         steps: what was sent; none for a recording led by hand.
         faults: stamps of frames that gave no state, and why; only for the words.
         config: what counts.
@@ -123,6 +139,15 @@ def cut(
     """
     if not states:
         return [], []
+    for back in range(1, len(states)):
+        if states[back].stamp_s < states[back - 1].stamp_s - BACKWARDS_S:
+            # The clock was set back: what comes after is another recording, whatever its stamps say.
+            used, unused = cut(states[:back], steps, faults, config, first_demonstration)
+            following = used[-1].demonstration + 1 if used else first_demonstration
+            more, less = cut(states[back:], [], faults, config, following)
+            at_s = states[back - 1].stamp_s
+            reset = Rejected(start_s=at_s, end_s=at_s, reason="the clock was set back; steps after that are not used")
+            return [*used, *more], [*unused, reset, *less]
     track = Track(states, config.gap_s)
     rejected: list[Rejected] = []
     rows: list[Row] = []
@@ -142,7 +167,7 @@ def cut(
                 # One transition of rest after a motion is worth having: the planner must know that it is possible.
                 reason = "nothing moved"
             else:
-                number += bool(rows) and (by_hand or start_s - last_s > config.pause_s)
+                number += bool(rows) and (by_hand or start_s - last_s > config.pause_s or _moved(rows[-1], x, config))
                 told = u if commanded is None else commanded
                 rows.append(Row(stamp_s=start_s, x=x, u=u, u_commanded=told, x_next=x_next, demonstration=number))
                 last_s, moving, by_hand = end_s, not rests, False
@@ -150,6 +175,12 @@ def cut(
         moving = False
         rejected.append(Rejected(start_s=start_s, end_s=end_s, reason=reason))
     return rows, _merged(rejected)
+
+
+def _moved(last: Row, x: Float[ndarray, "nx"], config: CutConfig) -> bool:
+    """Whether the box went somewhere since a transition without the pusher, while nobody saw it."""
+    moved_m = np.linalg.norm((x - last.x_next).reshape(-1, 2), axis=1)
+    return bool(moved_m[-1] < config.rest_m and moved_m[:-1].max() > config.moved_m)
 
 
 def _spans(

@@ -74,8 +74,7 @@ class Controller:
             )
         if outlook is not None:
             state = self._planner.predict(state, outlook)
-        generator = torch.Generator()
-        generator.set_state(torch.frombuffer(bytearray(carry.generator_state), dtype=torch.uint8))
+        generator = _generator_of(carry)
         spent_s = 0.0 if outlook is None else outlook.spent_s
         warm_start = self._warm_start(state, carry, executed)
         plan = self._planner.plan(state, goal, warm_start, generator, spent_s=spent_s)
@@ -86,6 +85,12 @@ class Controller:
             marker_error_m=error_m,
             yaw_error_rad=yaw_rad,
         )
+
+    def drawn(self, carry: MpcCarry) -> bytes:
+        """State of the random numbers after one more plan, which only depends on how many there were."""
+        generator = _generator_of(carry)
+        self._planner.draw(generator)
+        return _state_of(generator)
 
     def is_at(self, x: Float[ndarray, "nx"], goal: Goal, slack: float = 1.0) -> bool:
         """Whether a state [m; table] counts as the goal, with tolerances times `slack`."""
@@ -146,6 +151,12 @@ def goal_error(layout: MarkerLayout, x: Float[ndarray, "nx"], goal: Goal) -> tup
     markers = layout.markers(x)
     yaw = wrap_angle(layout.pose_of(markers)[2] - layout.pose_of(goal.markers_m)[2])
     return float(np.linalg.norm(markers - goal.markers_m, axis=-1).mean()), abs(yaw)
+
+
+def _generator_of(carry: MpcCarry) -> torch.Generator:
+    generator = torch.Generator()
+    generator.set_state(torch.frombuffer(bytearray(carry.generator_state), dtype=torch.uint8))
+    return generator
 
 
 def _state_of(generator: torch.Generator) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,7 @@ class Perception:
         self.assembler = FrameAssembler(layout.names, config)
         self.estimator = Estimator(layout, config)
         self._gate = PusherGate(config)
+        self._period = 0  # number of the period of the last state
 
     @property
     def config(self) -> EstimatorConfig:
@@ -62,6 +64,8 @@ class Perception:
 
     def points(self, stamp_s: float, points_m: Float[ndarray, "M 2"]) -> list[Perceived]:
         """All that was seen at one instant, in no order, reflections included."""
+        if self._is_enough(stamp_s):
+            return []
         found = self.estimator.match_points(points_m, stamp_s)
         if isinstance(found, Fault):
             return [Perceived(stamp_s=stamp_s, visible=0, found=found)]
@@ -73,7 +77,20 @@ class Perception:
         return fault or self._judged(self.assembler.add_pusher(stamp_s, np.asarray(position_m)[:2]))
 
     def _judged(self, frames: Sequence[MarkerFrame]) -> list[Perceived]:
-        return [
-            Perceived(stamp_s=frame.stamp_s, visible=int(frame.visible.sum()), found=self.estimator.estimate(frame))
-            for frame in frames
-        ]
+        judged = []
+        for frame in frames:
+            if self._is_enough(frame.stamp_s):
+                continue
+            found = self.estimator.estimate(frame)
+            if isinstance(found, State):
+                self._period = self._number(frame.stamp_s)
+            judged.append(Perceived(stamp_s=frame.stamp_s, visible=int(frame.visible.sum()), found=found))
+        return judged
+
+    def _is_enough(self, stamp_s: float) -> bool:
+        """Whether this period has its state already."""
+        return self._number(stamp_s) == self._period
+
+    def _number(self, stamp_s: float) -> int:
+        """Periods are counted from zero, not from the last state, so that a lost frame changes nothing later."""
+        return math.floor(stamp_s * self.config.state_rate_hz)

@@ -142,9 +142,12 @@ class Planner:
         self, state: State, warm_start: Float[ndarray, "T 2"], generator: torch.Generator
     ) -> Float[ndarray, "B T 2"]:
         """The warm start and, for each further restart, steps drawn evenly from within the limit; within the bounds."""
-        draws = torch.rand(self.config.restarts - 1, *warm_start.shape, generator=generator) * 2.0 - 1.0
-        guesses = np.concatenate([warm_start[None], draws.numpy() * self.config.step_limit_m])
+        guesses = np.concatenate([warm_start[None], self.draw(generator).numpy() * self.config.step_limit_m])
         return self._bounded(state.x, guesses)
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """What is random in a plan: the restarts (B-1, T, 2), evenly from -1 to 1."""
+        return torch.rand(self.config.restarts - 1, self.config.horizon, 2, generator=generator) * 2.0 - 1.0
 
     def _bounded(self, x0: Float[ndarray, "nx"], u: Float[ndarray, "B T 2"]) -> Float[ndarray, "B T 2"]:
         """Nearest steps, one after the other, that respect the step limit and keep the pusher where it may be."""

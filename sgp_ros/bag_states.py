@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,7 @@ class Recorded:
     states: list[State] = field(default_factory=list)
     faults: list[tuple[float, Fault]] = field(default_factory=list)  # stamp of a frame without a state, and why
     steps: list[SentStep] = field(default_factory=list)
+    marks: list[tuple[float, str]] = field(default_factory=list)  # where demonstrations begin and end
     counts: Counter[str] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)  # for the user
 
@@ -80,7 +81,7 @@ class Follower:
         reading: how to understand them.
 
     Attributes:
-        inputs: the topics to be taken, by absolute name.
+        inputs: what is taken from each topic, by absolute name.
         reader: knows what was refused.
         recorded: what came of them so far.
     """
@@ -89,11 +90,15 @@ class Follower:
         self.recorded = Recorded()
         self._perception = Perception(reading.layout, reading.estimator)
         self.reader = SampleReader(reading.mocap, Frames(reading.frames), reading.layout, self)
-        self.inputs = {resolved(source.topic, reading.namespace): source for source in self.reader.inputs}
+        # Box and pusher may be in the same list of bodies.
+        self.inputs: dict[str, list[Input]] = {}
+        for source in self.reader.inputs:
+            self.inputs.setdefault(resolved(source.topic, reading.namespace), []).append(source)
 
     def take(self, topic: str, message: Any, received_s: float) -> None:
         """One message of one of the `inputs`."""
-        self.reader.take(self.inputs[topic], message, received_s)
+        for source in self.inputs[topic]:
+            self.reader.take(source, message, received_s)
 
     def marker(self, name: str, stamp_s: float, position_m: Float[ndarray, "2"]) -> None:
         """See `samples.Sink`."""
@@ -111,7 +116,7 @@ class Follower:
         """See `samples.Sink`."""
         found = self._perception.pusher(stamp_s, position_m)
         if isinstance(found, Fault):
-            self.recorded.counts["pusher_refused"] += 1
+            self.recorded.counts["pusher samples that were not believed"] += 1
         else:
             self._keep(found)
 
@@ -141,54 +146,82 @@ def read(
         InputError: a topic is missing or of another type, no state comes out, or clocks differ.
     """
     follower = Follower(reading)
-    recorded, reader, inputs = follower.recorded, follower.reader, follower.inputs
-    check_topics(bag, inputs)
-    step_topic = resolved("step", reading.namespace)
-    late: dict[str, list[float]] = {"markers": [], "steps": []}
-    others = {resolved(name, reading.namespace): take for name, take in (more or {}).items()}
-    for number, (topic, received_ns, message) in enumerate(bag.messages({*inputs, step_topic, *others})):
+    recorded = follower.recorded
+    check_topics(bag, follower.inputs)
+    others = _Others(bag, reading, recorded, more or {})
+    late_s: list[float] = []
+    for number, (topic, received_ns, message) in enumerate(bag.messages({*follower.inputs, *others.takers})):
         if number % TOLD_EVERY == 0:
             tell(number)
         received_s = convert.clock_seconds(received_ns)
-        if topic in inputs:
+        if topic in follower.inputs:
             follower.take(topic, message, received_s)
-            late["markers"].append(received_s - convert.seconds(message.header.stamp))
-        if topic == step_topic:
-            _take_step(message, recorded)
-            late["steps"].append(received_s - convert.seconds(message.header.stamp))
-        if topic in others:
-            others[topic](message, received_s)
+            late_s.append(received_s - convert.seconds(message.header.stamp))
+        if topic in others.takers:
+            others.take(topic, message, received_s)
+    _conclude(bag, follower)
+    if reading.mocap.stamp_source == "header":
+        _check_clocks(bag, late_s, others.steps_late_s)
+    return recorded
+
+
+class _Others:
+    """What else is read of a bag than samples: steps, marks, and what a caller wants."""
+
+    def __init__(self, bag: Bag, reading: Reading, recorded: Recorded, more: Mapping[str, Take]) -> None:
+        self._recorded = recorded
+        self.steps_late_s: list[float] = []  # on arrival
+        self.takers: dict[str, list[Take]] = {}
+        for name, take in (("step", self._take_step), ("demonstration", self._take_mark), *more.items()):
+            if (topic := resolved(name, reading.namespace)) in bag.topics:
+                self.takers.setdefault(topic, []).append(take)
+
+    def take(self, topic: str, message: Any, received_s: float) -> None:
+        """One message of one of `takers`; what it cannot be is counted."""
+        try:
+            for take in self.takers[topic]:
+                take(message, received_s)
+        except (AttributeError, KeyError, TypeError, ValueError):  # of another type, or another version's
+            self._recorded.counts[f"messages of {topic} that are not what they should be"] += 1
+
+    def _take_step(self, message: Any, received_s: float) -> None:
+        found = convert.step_from_msg(message)
+        if isinstance(found, Fault) or not np.isfinite(found[1]).all():
+            self._recorded.counts["steps of another frame, or not finite"] += 1
+        else:
+            self._recorded.steps.append(SentStep(stamp_s=found[0], u=found[1]))
+            self.steps_late_s.append(received_s - found[0])
+
+    def _take_mark(self, message: Any, _received_s: float) -> None:
+        self._recorded.marks.append((convert.seconds(message.stamp), str(message.frame_id)))
+
+
+def _conclude(bag: Bag, follower: Follower) -> None:
+    """Tell what was left out."""
+    recorded, reader = follower.recorded, follower.reader
     recorded.counts += reader.counts
-    recorded.counts["malformed"] += sum(bag.malformed.values())
-    _check_clocks(bag, reading, late)
-    if not recorded.states:
-        raise InputError(f"bag {bag.path}: no state came of its markers; {_why_none(recorded, reader)}")
+    for topic, count in bag.malformed.items():
+        recorded.counts[f"messages of {topic} that cannot be decoded"] += count
+    recorded.remarks += [f"{count} {what}" for what, count in sorted(recorded.counts.items()) if what != "missing"]
     if bag.damage:
         recorded.remarks.append(bag.damage)
     if reader.refusal:
         recorded.remarks.append(f"samples refused or missing, the last one because: {reader.refusal}")
-    return recorded
+    if not recorded.states:
+        raise InputError(f"bag {bag.path}: no state came of its markers; {_why_none(recorded)}")
 
 
-def _take_step(message: Any, recorded: Recorded) -> None:
-    found = convert.step_from_msg(message)
-    if isinstance(found, Fault) or not np.isfinite(found[1]).all():
-        recorded.counts["steps_malformed"] += 1
-    else:
-        recorded.steps.append(SentStep(stamp_s=found[0], u=found[1]))
-
-
-def check_topics(bag: Bag, inputs: Mapping[str, Input]) -> None:
+def check_topics(bag: Bag, inputs: Mapping[str, Sequence[Input]]) -> None:
     """Raises InputError unless the bag has them, with the types they should have."""
     missing = [topic for topic in inputs if topic not in bag.topics]
     if missing:
         there = ", ".join(f"{topic} ({kind.split('/')[-1]})" for topic, kind in sorted(bag.topics.items()))
-        settings = ", ".join(sorted({inputs[topic].setting for topic in missing}))
+        settings = ", ".join(sorted({source.setting for topic in missing for source in inputs[topic]}))
         raise InputError(
             f"bag {bag.path} has no {missing[0]}{f' (and {len(missing) - 1} more)' if len(missing) > 1 else ''}; see"
             f" --namespace, --mocap and {settings} in --params-file. It has {there}"
         )
-    for topic, source in inputs.items():
+    for topic, source in ((topic, source) for topic, sources in inputs.items() for source in sources):
         if bag.topics[topic].replace("/msg/", "/") != source.kind.replace("/msg/", "/"):
             setting = "input" if source.setting == "marker_topic" else "pusher_input"
             raise InputError(
@@ -197,10 +230,10 @@ def check_topics(bag: Bag, inputs: Mapping[str, Input]) -> None:
             )
 
 
-def _check_clocks(bag: Bag, reading: Reading, late: Mapping[str, list[float]]) -> None:
-    if reading.mocap.stamp_source == "receive" or not (late["markers"] and late["steps"]):
+def _check_clocks(bag: Bag, markers_late_s: list[float], steps_late_s: list[float]) -> None:
+    if not (markers_late_s and steps_late_s):
         return
-    apart_s = float(np.median(late["markers"]) - np.median(late["steps"]))
+    apart_s = float(np.median(markers_late_s) - np.median(steps_late_s))
     if abs(apart_s) > CLOCKS_APART_S:
         raise InputError(
             f"bag {bag.path}: the stamps of the markers are {apart_s:+.2f} s older on arrival than those of the steps,"
@@ -208,8 +241,9 @@ def _check_clocks(bag: Bag, reading: Reading, late: Mapping[str, list[float]]) -
         )
 
 
-def _why_none(recorded: Recorded, reader: SampleReader) -> str:
+def _why_none(recorded: Recorded) -> str:
+    words = list(recorded.remarks)
     if recorded.faults:
         reasons = Counter(f"{fault.reason}: {fault.text}" for _, fault in recorded.faults)
-        return reasons.most_common(1)[0][0]
-    return reader.refusal or "markers and pusher were never seen at the same time"
+        words.insert(0, reasons.most_common(1)[0][0])
+    return "; ".join(words) or "markers and pusher were never seen at the same time"

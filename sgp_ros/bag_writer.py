@@ -12,7 +12,7 @@ from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLi
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from sgp_core.errors import InputError
 
@@ -28,7 +28,7 @@ class BagWriter:
     Args:
         path: folder to make; must not exist.
         storage: mcap or sqlite3.
-        split_bytes: a new file begins when the messages of one exceed this; 0 for one file.
+        split_bytes: `flush` begins a new file when the messages of one exceed this; 0 for one file.
 
     Raises:
         InputError: the folder exists, or the storage is not known.
@@ -49,7 +49,12 @@ class BagWriter:
         self._writer = self._begin()
 
     def add_topic(self, topic: str, kind: str, *, reliable: bool, latched: bool) -> None:
-        """Declare a topic before its first message; `kind` as in `ros2 topic list -t`."""
+        """Declare a topic before its first message; `kind` as in `ros2 topic list -t`.
+
+        Raises:
+            InputError: nobody knows what such messages look like.
+        """
+        self._define(kind)
         offered = Qos(
             history=QosHistory.KEEP_LAST,
             depth=1,
@@ -66,20 +71,24 @@ class BagWriter:
 
     def write(self, topic: str, received_ns: int, data: bytes) -> None:
         """A message as it came over the wire."""
-        if self._split_bytes and self._part_bytes > self._split_bytes:
-            self._finish()
-            self._writer = self._begin()
         self._writer.write(self._connections[topic], received_ns, data)
         self.written_bytes += len(data)
         self._part_bytes += len(data)
 
     def flush(self) -> None:
-        """Hand all that was written so far to the system, so that it outlives this process."""
+        """Bring all that was written so far to the disk, and begin a new file when this one is large enough.
+
+        To be called between batches: what is in a later file must not be older than what is in an earlier one.
+        """
+        if self._split_bytes and self._part_bytes > self._split_bytes:
+            self._finish()
+            self._writer = self._begin()
         storage = self._writer.storage  # the library does so at the end, or every megabyte
         if isinstance(storage, McapWriter):
             if storage.chunk.bio.tell():
                 storage.close_chunk()
             storage.bio.flush()
+            os.fsync(storage.bio.fileno())
         elif isinstance(storage, Sqlite3Writer):
             storage.conn.commit()
 
@@ -95,6 +104,23 @@ class BagWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _define(self, kind: str) -> None:
+        """Find out what messages of a type look like: from the library, or from the package where it is installed."""
+        if kind in self._typestore.fielddefs:
+            return
+        package, _, name = kind.split("/")
+        try:
+            from ament_index_python.packages import get_package_share_directory
+
+            text = (Path(get_package_share_directory(package)) / "msg" / f"{name}.msg").read_text(encoding="utf-8")
+        except (ImportError, LookupError, OSError, ValueError) as error:
+            raise InputError(f"the definition of {kind} is not found; is the package {package} installed?") from error
+        for line in text.splitlines():
+            word = line.split("#")[0].split("[")[0].split(" ")[0].strip()
+            if "/" in word or word[:1].isupper():
+                self._define("/msg/".join(word.split("/")) if "/" in word else f"{package}/msg/{word}")
+        self._typestore.register(get_types_from_msg(text, kind))
 
     def _begin(self) -> Writer:
         """A file of its own, in a folder of its own until it is finished."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from rosbags.highlevel import AnyReader
@@ -20,9 +21,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from sgp_core.errors import InputError
-from sgp_ros.bag_writer import PARTS
+from sgp_ros.bag_writer import INFO, PARTS
 
-STORAGE = (".mcap", ".db3")
+STORAGE = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 NAMES = "a rosbag2 folder, or a .mcap, .db3 or .bag file"
 
 
@@ -55,13 +56,12 @@ class Bag:
         self.malformed: dict[str, int] = {}
         self._stack = contextlib.ExitStack()
         self.topics: dict[str, str] = {}
-        self._salvaged: list[Raw] | None = None
+        self._salvage: Salvage | None = None
         self._reader: AnyReader | None = None
         self._decode: Callable[[bytes, str], Any] = _undecoded
         files = self._files()
         try:
-            if any(PARTS in file.parts for file in files):
-                raise InputError("the recording was not finished")
+            _check_index(path, files)
             self._open(path)
         except Exception as error:
             self._open_parts(files, error)
@@ -109,10 +109,10 @@ class Bag:
         if not path.exists():
             raise InputError(f"bag {path} does not exist")
         inside = [*path.glob("*"), *path.glob(f"{PARTS}/*/*")] if path.is_dir() else [path]
-        files = sorted(file for file in inside if file.suffix in STORAGE or file == path)
+        files = sorted(file for file in inside if file.name.endswith(STORAGE) or file == path)
         if not files:
             raise InputError(f"{path} is no bag: no .mcap or .db3 file in it; give {NAMES}")
-        if path.is_file() and path.suffix not in (*STORAGE, ".bag"):
+        if path.is_file() and not path.name.endswith((*STORAGE, ".bag")):
             raise InputError(f"{path} is no bag; give {NAMES}")
         return files
 
@@ -140,18 +140,18 @@ class Bag:
         salvage = Salvage()
         for file in files:
             if file.suffix != ".mcap":
+                remedy = f"; `sqlite3 {file.name} .recover | sqlite3 repaired.db3` saves what it can of a file cut off"
                 raise InputError(
-                    f"bag file {file} cannot be read: {why}; where it was cut off, `sqlite3 {file.name} .recover |"
-                    " sqlite3 repaired.db3` saves what it can"
+                    f"bag file {file} cannot be read: {why}{remedy if file.suffix == '.db3' else ''}"
                 ) from why
-            salvage.read(file)
-        self._salvaged, self.topics, self._decode = salvage.sorted(), salvage.topics, salvage.decode
+            salvage.look_into(file)
+        self._salvage, self.topics, self._decode = salvage, salvage.topics, salvage.decode
         self.damage = "; ".join(salvage.damage)
 
     def raw(self, topics: set[str]) -> Iterator[Raw]:
         """The bytes of these topics' messages, in the order of recording."""
-        if self._salvaged is not None:
-            yield from (raw for raw in self._salvaged if raw.topic in topics)
+        if self._salvage is not None:
+            yield from self._salvage.raw(topics)
             return
         assert self._reader is not None
         connections = [c for c in self._reader.connections if c.topic in topics]
@@ -164,6 +164,17 @@ class Bag:
             self.damage = f"reading ended early: {error}"
 
 
+def _check_index(path: Path, files: list[Path]) -> None:
+    """Raises InputError when a folder's index does not name all of its files."""
+    if any(PARTS in file.relative_to(path).parts for file in files):
+        raise InputError("the recording was not finished")
+    if path.is_dir():
+        index = yaml.safe_load((path / "metadata.yaml").read_text(encoding="utf-8"))[INFO]
+        forgotten = {file.name for file in files} - {Path(name).name for name in index["relative_file_paths"]}
+        if forgotten:
+            raise InputError(f"it does not name {sorted(forgotten)[0]}")
+
+
 def _undecoded(data: bytes, _kind: str) -> Any:
     return data
 
@@ -174,36 +185,44 @@ class Salvage:
     def __init__(self) -> None:
         self.topics: dict[str, str] = {}
         self.damage: list[str] = []
+        self._files: list[Path] = []
         self._types: Typestore = get_typestore(Stores.EMPTY)
-        self._raw: list[Raw] = []
 
-    def read(self, file: Path) -> None:
-        """All of a file that was written whole."""
-        count = len(self._raw)
+    def look_into(self, file: Path) -> None:
+        """What a file has, and how far it goes."""
+        self._files.append(file)
+        count = 0
         try:
-            with file.open("rb") as stream:
-                self._records(StreamReader(stream, record_size_limit=file.stat().st_size))
+            for _ in self._messages(file):
+                count += 1
         except Exception as error:
             words = str(error) or "the end is missing"
-            self.damage.append(f"{file.name} was cut off ({words}); {len(self._raw) - count} messages were saved")
+            self.damage.append(f"{file.name} was cut off ({words}); {count} messages were saved")
 
-    def _records(self, reader: StreamReader) -> None:
+    def raw(self, topics: set[str]) -> list[Raw]:
+        """The messages of some topics, in the order of recording."""
+        found = []
+        for file in self._files:
+            with contextlib.suppress(Exception):  # the same that `look_into` has told of
+                for raw in self._messages(file):
+                    if raw.topic in topics:
+                        found.append(raw)
+        return sorted(found, key=lambda raw: raw.received_ns)
+
+    def _messages(self, file: Path) -> Iterator[Raw]:
         schemas: dict[int, Schema] = {}
         channels: dict[int, Channel] = {}
-        for record in reader.records:
-            if isinstance(record, Schema):
-                schemas[record.id] = record
-                if record.encoding == "ros2msg":
-                    self._types.register(get_types_from_msg(record.data.decode(), record.name))
-            elif isinstance(record, Channel):
-                channels[record.id] = record
-                self.topics[record.topic] = schemas[record.schema_id].name
-            elif isinstance(record, Message):
-                self._raw.append(Raw(channels[record.channel_id].topic, record.log_time, record.data))
-
-    def sorted(self) -> list[Raw]:
-        """In the order of recording."""
-        return sorted(self._raw, key=lambda raw: raw.received_ns)
+        with file.open("rb") as stream:
+            for record in StreamReader(stream, record_size_limit=file.stat().st_size).records:
+                if isinstance(record, Schema):
+                    schemas[record.id] = record
+                    if record.encoding == "ros2msg":
+                        self._types.register(get_types_from_msg(record.data.decode(), record.name))
+                elif isinstance(record, Channel):
+                    channels[record.id] = record
+                    self.topics[record.topic] = schemas[record.schema_id].name
+                elif isinstance(record, Message):
+                    yield Raw(channels[record.channel_id].topic, record.log_time, record.data)
 
     def decode(self, data: bytes, kind: str) -> Any:
         """A message from its bytes."""

@@ -41,6 +41,7 @@ from sgp_ros.options import (
     pairs,
 )
 from sgp_ros.replay import replay
+from sgp_ros.rig_files import replayed_topics
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -87,14 +88,22 @@ def record_command(
     storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
     split_mb: Annotated[float, typer.Option(min=0.0, help="begin a new file after so many megabytes; 0 never")] = 0.0,
     duration: Annotated[float, typer.Option(min=0.0, help="seconds; 0 records until Ctrl-C")] = 0.0,
+    mocap: MocapOption = "",
+    arm: ArmOption = "",
+    pusher: PusherOption = "",
+    params_file: ParamsOption = "",
+    topic: Annotated[list[str] | None, typer.Option(help="one more topic, by its absolute name; repeatable")] = None,
 ) -> None:
     """Record a rig as `ros2 bag record` does, without a ROS installation; shows rates and gaps meanwhile.
 
+    The driver's topics are recorded, too: give --mocap, --arm and --pusher as to rig.launch.py, or --topic for each.
     What was written a second ago survives a crash: `sgp dataset from-bag` and `sgp replay` read such a bag as well.
     """
     from sgp_ros.record import record
 
-    record(out, namespace.strip("/"), storage, split_mb, duration)
+    given = {"namespace": namespace, "mocap": mocap, "arm": arm, "pusher": pusher, "params_file": params_file}
+    topics = [*replayed_topics("sim.yaml", given, goals=False), *(topic or [])]
+    record(out, namespace.strip("/"), topics, storage=storage, split_mb=split_mb, duration_s=duration)
 
 
 @app.command("play")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,12 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sgp_core.cutting import CutConfig, Rejected, Row, cut
+from sgp_core.cutting import CutConfig, Rejected, Row, cut, demonstrations
 from sgp_core.data import Transitions
 from sgp_core.data_plot import data_figure
 from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
+from sgp_core.types import State
 from sgp_ros.bag_states import Reading, Recorded, read
 from sgp_ros.bags import Bag
 from sgp_ros.options import (
@@ -61,15 +63,25 @@ def from_bag(
     reading = Reading.of("sim.yaml", {**given, "namespace": namespace})
     if out.suffix != ".npz":
         raise InputError(f"--out {out} must end in .npz")
-    if out.exists():
-        raise InputError(f"--out {out} exists already, and nothing is overwritten; choose another name or remove it")
+    picture = out.with_suffix(".png")
+    for path in (out, picture):
+        if path.exists():
+            raise InputError(f"{path} exists already, and nothing is overwritten; choose another name or remove it")
+    twice = [path for path, count in Counter(path.resolve() for path in bags).items() if count > 1]
+    if twice:
+        raise InputError(f"bag {twice[0]} is given twice; its transitions would be trained on and held out at once")
     rows: list[Row] = []
     sources = []
     for path in bags:
         recorded = _read(path, reading)
-        steps = [] if resample else recorded.steps
-        first = rows[-1].demonstration + 1 if rows else 0
-        found, rejected = cut(recorded.states, steps, recorded.faults, config, first)
+        # By keyboard each step is replaced long before its end; what counts then is where the pusher went.
+        steps = [] if resample or recorded.marks else recorded.steps
+        found: list[Row] = []
+        rejected: list[Rejected] = []
+        for states in _marked(recorded):
+            first = [*rows, *found][-1].demonstration + 1 if rows or found else 0
+            more, less = cut(states, steps, recorded.faults, config, first)
+            found, rejected = [*found, *more], [*rejected, *less]
         _tell(path, recorded, len(steps), found, rejected)
         rows += found
         sources.append({"bag": path.name, "transitions": len(found), "states": len(recorded.states)})
@@ -77,7 +89,6 @@ def from_bag(
         raise InputError("no transition in all of this; the reasons are above. Nothing was written")
     data = _transitions(rows, reading.layout, config, sources)
     data.save(out)
-    picture = out.with_suffix(".png")
     data_figure(data, f"{out.name}: {len(data)} transitions of {_demonstrations(data)} demonstrations").savefig(picture)
     lengths = np.linalg.norm(data.u, axis=1) * 1e3
     console.print(
@@ -93,9 +104,18 @@ def _read(path: Path, reading: Reading) -> Recorded:
         return read(bag, reading, lambda count: bar.update(task, completed=count))
 
 
+def _marked(recorded: Recorded) -> list[list[State]]:
+    """The states of each demonstration that was kept; all of them where none were marked."""
+    if not recorded.marks:
+        return [recorded.states]
+    kept = demonstrations(recorded.marks)
+    return [[state for state in recorded.states if begin <= state.stamp_s <= end] for begin, end in kept]
+
+
 def _tell(path: Path, recorded: Recorded, steps: int, rows: list[Row], rejected: list[Rejected]) -> None:
     began_s = min(state.stamp_s for state in recorded.states)
-    kind = f"at {steps} steps" if steps else "every step_duration_s, as there are no steps"
+    marked = f"; {len(demonstrations(recorded.marks))} demonstrations marked and kept" if recorded.marks else ""
+    kind = f"at {steps} steps" if steps else f"every step_duration_s{marked}"
     console.print(
         escape(
             f"{path}: {len(recorded.states)} states, {len(recorded.faults)} frames without one;"

@@ -18,6 +18,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rosgraph_msgs.msg import Clock
 
@@ -55,6 +56,8 @@ def play(path: Path, reading: Reading, *, rate: float, step: bool, loop: bool) -
         InputError: the bag does not have the topics, or nobody listens.
     """
     namespace = reading.namespace
+    if path.suffix == ".bag":
+        raise InputError(f"{path} is a bag of ROS 1, which nobody here understands; `sgp dataset` reads it")
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("play", namespace=namespace, context=context, enable_rosout=False, start_parameter_services=False)
@@ -65,7 +68,9 @@ def play(path: Path, reading: Reading, *, rate: float, step: bool, loop: bool) -
             goals = [topic for name in GOALS if (topic := resolved(name, namespace)) in bag.topics]
             topics = {topic: bag.topics[topic] for topic in (*follower.inputs, *goals)}
             player = _Player(node, topics, set(goals))
-            player.wait_for_listeners()
+            player.wait_until_ready()
+            if bag.damage:
+                console.print(f"[yellow]note:[/] {escape(bag.damage)}")
             again = True
             while again:
                 _once(player, bag, set(topics), rate=rate, follower=Follower(reading) if step else None)
@@ -98,6 +103,8 @@ def _once(player: _Player, bag: Bag, topics: set[str], *, rate: float, follower:
                 player.sleep_until(began_s, along_s, rate, first_ns)
                 player.say(group)
             bar.update(task, completed=along_s)
+    if first_ns is None:
+        raise InputError(f"bag {bag.path} has no message on {', '.join(sorted(topics))}")
 
 
 def _instants(raws: Iterator[Raw]) -> Iterator[list[Raw]]:
@@ -125,8 +132,8 @@ class _Player:
         self._measured = [publisher for topic, publisher in self._publishers.items() if topic not in goals]
         self._states = node.create_subscription(PoseArray, "state", _never_called, MANY_QOS)
 
-    def wait_for_listeners(self) -> None:
-        """Until somebody listens to what was measured."""
+    def wait_until_ready(self) -> None:
+        """Until somebody listens to what was measured; raises InputError when nobody does, or the rig is live."""
         deadline_s = time.monotonic() + FOUND_WAIT_S
         while not all(publisher.get_subscription_count() for publisher in self._measured):
             if time.monotonic() > deadline_s:
@@ -137,6 +144,14 @@ class _Player:
                 )
             time.sleep(0.05)
         time.sleep(MATCHED_WAIT_S)
+        # On a rig's network, yesterday's goal and markers would move today's arm.
+        live = [name for name in (*self._publishers, "/clock") if self._node.count_publishers(name) > 1]
+        live += ["pusher_state"] * self._node.count_publishers("pusher_state")
+        if live:
+            raise InputError(
+                f"{', '.join(dict.fromkeys(live))}: somebody publishes that already, and a bag is never played to a"
+                " live rig; give the nodes of the replay a ROS_DOMAIN_ID of their own"
+            )
 
     def say(self, group: list[Raw]) -> None:
         """Messages of an instant, and what time it is."""

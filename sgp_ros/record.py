@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import sqlite3
+import threading
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +29,7 @@ LOOK_EVERY_S = 0.5
 FLUSH_EVERY_S = 1.0
 SHOW_PER_S = 2
 SILENT_S = 2.0
+RECENT_S = 2.0
 console = Console(highlight=False)
 
 
@@ -34,13 +40,15 @@ class Heard:
     count: int = 0
     longest_gap_s: float = 0.0
     last_s: float = 0.0  # monotonic
-    recent: list[float] = field(default_factory=list)  # times of the last second or so, monotonic
+    recent: deque[float] = field(default_factory=deque)  # times of the last ones
 
     def take(self, now_s: float, received_s: float) -> None:
         """One message; `received_s` is its own time."""
         if self.recent:
             self.longest_gap_s = max(self.longest_gap_s, received_s - self.recent[-1])
-        self.recent = [*(t for t in self.recent if t > received_s - 2.0), received_s]
+        self.recent.append(received_s)
+        while self.recent[0] < received_s - RECENT_S:
+            self.recent.popleft()
         self.count, self.last_s = self.count + 1, now_s
 
     @property
@@ -51,14 +59,26 @@ class Heard:
         return (len(self.recent) - 1) / max(self.recent[-1] - self.recent[0], 1e-9)
 
 
-def record(out: Path, namespace: str, storage: str, split_mb: float, duration_s: float) -> None:
-    """Record until Ctrl-C, or for `duration_s` if that is above 0.
+def record(
+    out: Path, namespace: str, topics: Sequence[str], *, storage: str, split_mb: float, duration_s: float
+) -> None:
+    """Record until SIGINT or SIGTERM, or for `duration_s` if that is above 0.
+
+    Args:
+        out: folder of the bag.
+        namespace: topics below it are recorded.
+        topics: absolute names of those of the drivers; one that says nothing is told at the end.
+        storage: mcap or sqlite3.
+        split_mb: a new file after so many megabytes; 0 never.
+        duration_s: 0 for ever.
 
     Raises:
-        InputError: the folder exists, or nothing was published.
+        InputError: the folder exists, nothing was published, or the bag could not be written.
     """
     heard: dict[str, Heard] = {}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends it as Ctrl-C does
+    asked = threading.Event()  # a flag, because an exception could strike in the middle of a message
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("record", context=context, enable_rosout=False, start_parameter_services=False)
@@ -66,15 +86,21 @@ def record(out: Path, namespace: str, storage: str, split_mb: float, duration_s:
     try:
         writer = BagWriter(out, storage, round(split_mb * 1e6))
         with (
-            Recorder(node, writer, namespace) as recorder,
+            Recorder(node, writer, namespace, topics) as recorder,
             Live(console=console, refresh_per_second=SHOW_PER_S, get_renderable=lambda: _table(out, writer, heard)),
         ):
-            _until_told(recorder, writer, heard, began_s, duration_s)
-    except KeyboardInterrupt:
-        console.print("interrupted: the bag is finished")
+            until_s = began_s + duration_s if duration_s > 0.0 else math.inf
+            _until_told(recorder, writer, heard, asked, until_s)
+    except sqlite3.Error as error:
+        raise InputError(f"bag {out} could not be written: {error}; is the disk full?") from error
     finally:
         node.destroy_node()
         context.try_shutdown()
+    for topic, why in recorder.left_out.items():
+        console.print(f"[yellow]not recorded:[/] {topic}: {why}")
+    for topic in topics:
+        if topic not in heard:
+            console.print(f"[yellow]silent:[/] {topic} had nothing to record; see --mocap, --arm, --pusher")
     count = sum(one.count for one in heard.values())
     if not count:
         raise InputError(f"nothing was published below /{namespace} (--namespace) while {out} was recorded")
@@ -82,10 +108,10 @@ def record(out: Path, namespace: str, storage: str, split_mb: float, duration_s:
 
 
 def _until_told(
-    recorder: Recorder, writer: BagWriter, heard: dict[str, Heard], began_s: float, duration_s: float
+    recorder: Recorder, writer: BagWriter, heard: dict[str, Heard], asked: threading.Event, until_s: float
 ) -> None:
     look_s = flush_s = 0.0
-    while duration_s <= 0.0 or time.monotonic() < began_s + duration_s:
+    while not asked.is_set() and time.monotonic() < until_s:
         now_s = time.monotonic()
         if now_s >= look_s:
             recorder.look_for_topics()

@@ -6,7 +6,7 @@ which for the 800 messages/s of one rig costs half a core, taken from the loop t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 
+from sgp_core.errors import InputError
 from sgp_ros.bag_writer import BagWriter
 from sgp_ros.optional import message_class
 
@@ -52,24 +53,32 @@ class Recorder:
         node: subscribes; must not be spun, its subscriptions are read here.
         writer: of the bag; it is closed with the recorder.
         namespace: topics below it are recorded, and those that all ROS systems share.
+        topics: absolute names of further ones.
+
+    Attributes:
+        left_out: topics that cannot be recorded, and why.
     """
 
-    def __init__(self, node: Node, writer: BagWriter, namespace: str) -> None:
-        self._node, self._namespace = node, f"/{namespace}/"
+    def __init__(self, node: Node, writer: BagWriter, namespace: str, topics: Sequence[str] = ()) -> None:
+        self._node, self._namespace = node, f"/{namespace}/" if namespace else "/"
+        self._topics = COMMON_TOPICS | set(topics)
+        self.left_out: dict[str, str] = {}
         self._channels: dict[str, _Channel] = {}
         self._writer = writer
 
     def look_for_topics(self) -> None:
         """Subscribe to every topic that has a publisher by now."""
         for topic, types in self._node.get_topic_names_and_types():
-            wanted = topic.startswith(self._namespace) or topic in COMMON_TOPICS
-            publishers = (
-                self._node.get_publishers_info_by_topic(topic) if wanted and topic not in self._channels else []
-            )
+            wanted = topic.startswith(self._namespace) or topic in self._topics
+            known = topic in self._channels or topic in self.left_out
+            publishers = self._node.get_publishers_info_by_topic(topic) if wanted and not known else []
             if publishers:
                 reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in publishers)
                 latched = all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in publishers)
-                self._channels[topic] = self._subscribe(topic, types[0], reliable, latched)
+                try:
+                    self._channels[topic] = self._subscribe(topic, types[0], reliable, latched)
+                except (InputError, AttributeError, ValueError) as error:  # one of many must not end the recording
+                    self.left_out[topic] = str(error)
 
     def _subscribe(self, topic: str, type_name: str, reliable: bool, latched: bool) -> _Channel:
         kind = message_class(type_name)

@@ -29,6 +29,7 @@ from sgp_ros.steps_sent import StepsSent
 
 REST_M = 1e-9  # a step of exactly zero is a hold
 SAME_STAMP_S = 2e-6
+LONGEST_S = 30.0  # from a state to the instant its plan begins; anything else is another state's plan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,19 +79,25 @@ class Log:
             "status": self._take_status,
             "step": self._take_step,
             "state": self._take_state,
-            "pusher_state": self._try(convert.pusher_report_from_msg, self.reports),
-            "goal_pose": self._try(lambda m: convert.goal_from_pose(m, self._layout), self.goals),
-            "goal_markers": self._try(lambda m: convert.goal_from_markers(m, self._layout), self.goals),
+            "pusher_state": self._take_report,
+            "goal_pose": lambda m, at_s: self._take_goal(lambda: convert.goal_from_pose(m, self._layout), at_s),
+            "goal_markers": lambda m, at_s: self._take_goal(lambda: convert.goal_from_markers(m, self._layout), at_s),
         }
 
-    def _try(self, read: Callable[[Any], Any], into: list[tuple[float, Any]]) -> Take:
-        def take(message: Any, received_s: float) -> None:
-            try:
-                into.append((received_s, read(message)))
-            except InputError as error:
-                self.refused.append(str(error))
+    def _take_goal(self, read: Callable[[], Goal], received_s: float) -> None:
+        try:
+            goal = read()
+        except InputError as error:
+            self.refused.append(f"a goal was refused: {error}")
+            return
+        if not self.goals or not np.array_equal(goal.markers_m, self.goals[-1][1].markers_m):
+            self.goals.append((received_s, goal))  # the same goal again is no news
 
-        return take
+    def _take_report(self, message: Any, received_s: float) -> None:
+        try:
+            self.reports.append((received_s, convert.pusher_report_from_msg(message)))
+        except InputError as error:
+            self.refused.append(str(error))
 
     def _take_path(self, message: Any, _received_s: float) -> None:
         self._path = message
@@ -109,7 +116,8 @@ class Log:
             return
         self._last_ns, path, self._path = state_ns, self._path, None
         start_s, plan_u, took_s = float("nan"), None, 0.0
-        if path is not None:
+        state_s = convert.clock_seconds(state_ns)
+        if path is not None and state_s - SAME_STAMP_S <= convert.seconds(path.header.stamp) <= state_s + LONGEST_S:
             start_s, took_s = convert.seconds(path.header.stamp), float(values["plan_ms"]) * 1e-3
             plan_u = np.diff([_xy(pose.pose.position) for pose in path.poses], axis=0)
         self.decisions.append(
@@ -160,29 +168,32 @@ def replan(
     world = _World(log, bundle.step_duration_s, planner.speed_limit_mps)
     carry, compared = initial_carry(seed), []
     told: Goal | None = goal
-    for number, recorded_one in enumerate(log.decisions):
-        now = _latest(log.goals, recorded_one.began_s) or goal
+    for number, was in enumerate(log.decisions):
+        tell(number + 1)
+        now = _latest(log.goals, was.began_s) or goal
         if now is not told:
             carry, told = dataclasses.replace(carry, arrived=False), now
-        state = near.at(recorded_one.state_stamp_ns)
+        state = near.at(was.state_stamp_ns)
+        world.listen_until(was.began_s)
+        # The recorded node drew its random numbers whether the state is in the bag or not.
+        drawn = controller.drawn(carry) if was.plan_u is not None else carry.generator_state
         if state is None or told is None:
+            carry = dataclasses.replace(carry, generator_state=drawn)
             continue
-        world.listen_until(recorded_one.began_s)
         outlook, executed = None, world.sent.executed(world.pusher)
-        if np.isfinite(recorded_one.start_s):
-            motion_m = world.sent.motion_m(world.pusher, state.stamp_s, recorded_one.start_s)
-            outlook = Outlook(start_s=recorded_one.start_s, motion_m=motion_m)
+        if np.isfinite(was.start_s):
+            motion_m = world.sent.motion_m(world.pusher, state.stamp_s, was.start_s)
+            outlook = Outlook(start_s=was.start_s, motion_m=motion_m)
         decision = controller.control(state, told, carry, executed=executed, outlook=outlook)
-        carry = decision.carry
-        if carry.u is not None and recorded_one.plan_u is not None:
+        carry = dataclasses.replace(decision.carry, generator_state=drawn)
+        if carry.u is not None and was.plan_u is not None:
             # Each decision from what the recorded one had: differences do not add up.
-            carry = dataclasses.replace(carry, u=recorded_one.plan_u)
+            carry = dataclasses.replace(carry, u=was.plan_u)
         world.sent.planned_anew()
         off_m = float("nan")
-        if decision.plan is not None and recorded_one.u is not None:
-            off_m = float(np.linalg.norm(decision.plan.u[0] - recorded_one.u))
-        compared.append(Compared(recorded=recorded_one, decision=decision, state=state, goal=told, off_m=off_m))
-        tell(number + 1)
+        if decision.plan is not None and was.u is not None:
+            off_m = float(np.linalg.norm(decision.plan.u[0] - was.u))
+        compared.append(Compared(recorded=was, decision=decision, state=state, goal=told, off_m=off_m))
     return compared
 
 
@@ -229,7 +240,7 @@ _NO_GOAL = Goal(markers_m=np.zeros((0, 2)))  # nobody asks where a recorded step
 
 
 def _latest(entries: list[tuple[float, Any]], time_s: float) -> Any:
-    index = bisect_right([entry[0] for entry in entries], time_s)
+    index = bisect_right(entries, time_s, key=lambda entry: entry[0])
     return entries[index - 1][1] if index else None
 
 
@@ -255,7 +266,7 @@ def agreement(compared: list[Compared], tolerance_m: float) -> dict[str, Any]:
     both = off[np.isfinite(off)]
     verdicts = [(one.recorded.reason == Reason.GOAL_REACHED) == (one.decision.plan is None) for one in compared]
     return {
-        "decisions": len(compared),
+        "decisions_compared": len(compared),
         "steps": len(both),
         "steps_within_tolerance": float((both <= tolerance_m).mean()) if len(both) else float("nan"),
         "tolerance_mm": tolerance_m * 1e3,

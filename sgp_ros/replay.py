@@ -96,6 +96,7 @@ def replay(
         "changed": pairs(sets),
         "bundle_sha256": models.sha256,
         **states_agreement(log, recorded),
+        "decisions": len(log.decisions),
         **agreement(compared, TOLERANCE_M),
         "bag_s": lasted_s,
         "replay_s": took_s,
@@ -150,6 +151,7 @@ def _print(found: Mapping[str, Any], compared: list[Compared], remarks: list[str
 
 
 def _summary(found: Mapping[str, Any]) -> str:
+    left = found["decisions"] - found["decisions_compared"]
     changed = ", ".join(f"{name} = {value}" for name, value in found["changed"].items())
     return (
         f"{found['bag']}: {found['bag_s']:.1f} s, replayed in {found['replay_s']:.1f} s"
@@ -158,7 +160,8 @@ def _summary(found: Mapping[str, Any]) -> str:
         f" {found['states_off_mm_max']:.2g} mm apart\n"
         f"steps: {found['steps_within_tolerance']:.1%} of {found['steps']} within {found['tolerance_mm']:g} mm of the"
         f" recorded ones, median {found['off_mm_median']:.3g} mm, at most {found['off_mm_max']:.3g} mm\n"
-        f"verdicts (pushing, or at the goal): {found['same_verdict']:.1%} of {found['decisions']} the same"
+        f"verdicts (pushing, or at the goal): {found['same_verdict']:.1%} of {found['decisions_compared']} the same"
+        f"{f'; {left} decisions without their state or goal in the bag' if left else ''}"
     )
 
 

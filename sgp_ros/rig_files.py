@@ -96,13 +96,14 @@ def node_parameters(base: str, given: Mapping[str, str]) -> dict[str, Parameters
     return parameters
 
 
-def replayed_topics(base: str, given: Mapping[str, str]) -> list[str]:
+def replayed_topics(base: str, given: Mapping[str, str], *, goals: bool = True) -> list[str]:
     """The topics of a bag that `ros2 bag play` may publish again: what mocap_node takes, and goals. Nothing else.
 
     Everything else in a bag was said by this package's own nodes, or to an arm, which would move.
 
     Args:
         base, given: see `node_parameters`.
+        goals: whether those belong to it.
 
     Raises:
         InputError: as `node_parameters`, or a file sets what mocap_node does not take.
@@ -114,7 +115,7 @@ def replayed_topics(base: str, given: Mapping[str, str]) -> list[str]:
     if config.input in PER_MARKER:
         markers = config.marker_topics(load_layout(config.layout_file))
     pusher = ["/tf", "/tf_static"] if config.pusher_input == "tf" else [config.pusher_topic]
-    topics = dict.fromkeys([*markers, *pusher, "goal_pose", "goal_markers"])
+    topics = dict.fromkeys([*markers, *pusher, *(("goal_pose", "goal_markers") if goals else ())])
     return [resolved(topic, given["namespace"]) for topic in topics]
 
 

@@ -45,7 +45,7 @@ class Graph:
         self._saved = {name: os.environ.get(name) for name in settings}
         os.environ.update(settings)  # the probe lives in this process
         paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        self._environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
+        self.environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._changed = threading.Condition()
         self._context = Context()
@@ -102,7 +102,7 @@ class Graph:
         """Start any command in the graph's environment."""
         with self._log(label).open("wb") as log:
             self._processes[label] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self._environment
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self.environment
             )
 
     def _log(self, label: str) -> Path:

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from bag_maker import NS, START_S, BagMaker
+from bag_maker import NS, START_S, TYPES, BagMaker
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from sgp_core.errors import InputError
 from sgp_ros.bag_writer import INFO, PARTS, BagWriter
@@ -27,6 +29,8 @@ def filled(path: Path, frames: int = 50, storage: str = "mcap", split_bytes: int
     with BagMaker(path, LAYOUT, storage, split_bytes) as maker:
         for number in range(frames):
             maker.frame(START_S + 0.01 * number, AT, np.array([0.4, 0.0]))
+            if split_bytes:
+                maker.writer.flush()
     return path
 
 
@@ -81,6 +85,24 @@ class TestWhole:
         assert len(stamps(path / "bag_0.mcap")) == 50
         path.rename(tmp_path / "renamed")
         assert len(stamps(tmp_path / "renamed")) == 50
+
+    def test_types_that_nobody_knows_are_refused(self, tmp_path: Path) -> None:
+        with (
+            BagWriter(tmp_path / "bag") as writer,
+            pytest.raises(InputError, match="definition of nowhere_msgs/msg/Thing is not found; is the package"),
+        ):
+            writer.add_topic("/thing", "nowhere_msgs/msg/Thing", reliable=True, latched=False)
+
+    @pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE, CompressionMode.STORAGE])
+    def test_compressed_bags_are_read(self, tmp_path: Path, mode: CompressionMode) -> None:
+        path = filled(tmp_path / "plain")
+        writer = Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP)
+        writer.set_compression(mode, CompressionFormat.ZSTD)
+        with writer, AnyReader([path]) as reader:
+            topics = {c.topic: writer.add_connection(c.topic, c.msgtype, typestore=TYPES) for c in reader.connections}
+            for connection, received_ns, raw in reader.messages():
+                writer.write(topics[connection.topic], received_ns, raw)
+        assert len(stamps(tmp_path / "bag")) == 50
 
     def test_unknown_storage_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="storage csv is not known; it must be one of mcap, sqlite3"):
@@ -160,6 +182,18 @@ class TestDamaged:
             with Bag(path) as bag:
                 assert len(list(bag.messages(set(bag.topics)))) == 300
                 assert "metadata.yaml was not used" in bag.damage
+
+    def test_a_file_that_the_index_forgot_is_read(self, tmp_path: Path) -> None:
+        path = filled(tmp_path / "bag", split_bytes=8_000)
+        index = yaml.safe_load((path / "metadata.yaml").read_text())
+        index[INFO]["relative_file_paths"].pop()
+        (path / "metadata.yaml").write_text(yaml.safe_dump(index))
+        with Bag(path) as bag:
+            assert len(list(bag.messages(set(bag.topics)))) == 300
+            assert "it does not name bag_" in bag.damage
+
+    def test_a_folder_named_like_an_unfinished_part_is_a_bag(self, tmp_path: Path) -> None:
+        assert len(stamps(filled(tmp_path / PARTS / "bag"))) == 50
 
     def test_bytes_that_are_no_message_are_counted(self, tmp_path: Path) -> None:
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from sgp_ros.cli import main
+
 
 def sgp(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from sgp_ros.cli import main\nif __name__ == '__main__': main()", *arguments]
@@ -61,14 +63,28 @@ def test_collect_train_evaluate_info(made):
         (["train", "x.npz", "-o", "m", "--preset", "huge"], "choose one of small, paper"),
     ],
 )
-def test_errors_are_one_line_of_words(arguments, words, bundle_path):  # noqa: ARG001 - evaluate looks for the bundle first
-    done = sgp(*arguments)
+@pytest.mark.usefixtures("bundle_path")  # evaluate looks for the bundle first
+def test_errors_are_one_line_of_words(arguments, words, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sgp", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert words in " ".join(told.split())
+    assert told.startswith("error:")
+
+
+def test_an_error_of_the_process_is_the_same():
+    done = sgp("info", "nowhere")
     assert done.returncode == 2
-    assert words in " ".join(done.stderr.split())
+    assert "nowhere holds no bundle.json" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 
-def test_help_lists_the_commands():
-    told = sgp("--help").stdout
-    for command in ("demo", "collect", "train", "evaluate", "info"):
+def test_help_lists_the_commands(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sgp", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().out
+    for command in ("bench", "calibrate", "collect", "dataset", "demo", "evaluate", "info", "play", "record", "replay"):
         assert command in told

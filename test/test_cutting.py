@@ -97,6 +97,23 @@ class TestWithoutSteps:
         assert kinds(rejected) == ["the box was moved while the pusher rested"]
         assert [row.demonstration for row in rows] == [0, 0, 0, 0, 1, 1, 1]
 
+    def test_a_box_moved_unseen_begins_a_demonstration(self) -> None:
+        times = np.arange(0.0, 8.0, 0.01)
+        pusher = 0.05 * np.clip(times, 0.0, 3.0) + 0.05 * np.clip(times - 4.5, 0.0, 9.0)
+        states = along(times, pusher, np.where(times < 4.0, 0.0, 0.2))
+        states = [s for s in states if not 3.0 < s.stamp_s < 4.49]
+        rows, _ = cut(states, [], [], CutConfig())
+        assert {row.demonstration for row in rows if row.stamp_s < 3.0} == {0}
+        assert {row.demonstration for row in rows if row.stamp_s > 4.0} == {1}
+
+    def test_a_clock_set_back_mixes_nothing(self) -> None:
+        forward, back = led(5.0), [State(stamp_s=s.stamp_s, x=s.x + 1.0) for s in led(5.0)]
+        rows, rejected = cut([*forward, *back], [], [], CutConfig(), first_demonstration=3)
+        assert [row.demonstration for row in rows] == [3] * 5 + [4] * 5
+        for row in rows:
+            np.testing.assert_allclose(row.u, [0.05, 0.0], atol=1e-9)
+        assert kinds(rejected) == ["the clock was set back; steps after that are not used"]
+
     def test_nothing_gives_nothing(self) -> None:
         assert cut([], [], [], CutConfig()) == ([], [])
         assert cut(led(0.5), [], [], CutConfig()) == ([], [])

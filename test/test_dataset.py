@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
+from sgp_ros.bag_states import Follower, Reading
 from sgp_ros.cli import app
 from sgp_ros.mocap_settings import load_layout
 
@@ -56,16 +58,32 @@ class TestCut:
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
             pushed(maker, STEPS[:3], said=False)
         told = from_bag(tmp_path / "bag", "-o", tmp_path / "data.npz")
-        assert "cut every step_duration_s, as there are no steps" in told
+        assert "cut every step_duration_s" in told
         data = Transitions.load(tmp_path / "data.npz")
         assert 2 <= len(data) <= 4
         np.testing.assert_array_equal(data.u, data.u_commanded)
         assert data.u.sum(axis=0)[0] > 0.07
 
+    def test_marked_demonstrations_count_and_discarded_ones_do_not(self, tmp_path: Path) -> None:
+        header = "std_msgs/msg/Header"
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            maker.writer.add_topic("/sgp/demonstration", header, reliable=True, latched=False)
+            pushed(maker, STEPS[:3] * 3)
+            words = ("start", "stop", "start", "discard", "start", "stop")
+            for at_s, word in zip((0.0, 3.0, 3.1, 6.0, 6.05, 9.1), words, strict=True):
+                sec, nanosec = divmod(round((START_S + at_s) * NS), NS)
+                mark = TYPES.types[header](TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), word)
+                maker.raw("/sgp/demonstration", START_S + at_s, bytes(TYPES.serialize_cdr(mark, header)))
+        told = from_bag(tmp_path / "bag", "-o", tmp_path / "data.npz")
+        assert "2 demonstrations marked and kept" in told
+        data = Transitions.load(tmp_path / "data.npz")
+        assert data.demonstration.tolist() == [0, 0, 0, 1, 1, 1]
+
     def test_several_bags_are_several_demonstrations(
         self, recorded: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path
     ) -> None:
-        from_bag(recorded[0], recorded[0] / "bag_0.mcap", "-o", tmp_path / "data.npz")
+        shutil.copytree(recorded[0], tmp_path / "tuesday")
+        from_bag(recorded[0], tmp_path / "tuesday", "-o", tmp_path / "data.npz")
         data = Transitions.load(tmp_path / "data.npz")
         assert data.demonstration.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
 
@@ -141,6 +159,24 @@ class TestKinds:
             *(tmp_path / "bag", "-o", tmp_path / "data.npz"), "--params-file", self.parameters(tmp_path, unit_m=0.001)
         )
         assert np.abs(Transitions.load(tmp_path / "data.npz").x - before).max() < 3e-3
+
+    def test_box_and_pusher_from_one_topic(self, tmp_path: Path) -> None:
+        """As in a list of bodies."""
+        file = self.parameters(
+            tmp_path, input="named_poses", marker_topic="/poses", pusher_input="named", pusher_topic="/poses"
+        )
+        follower = Follower(Reading.of("sim.yaml", {"namespace": "sgp", "params_file": str(file)}))
+        assert [source.setting for source in follower.inputs["/poses"]] == ["marker_topic", "pusher_topic"]
+
+    def test_topics_of_another_type_are_counted_and_told(self, tmp_path: Path) -> None:
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            kind = "geometry_msgs/msg/PoseStamped"
+            maker.writer.add_topic("/sgp/demonstration", kind, reliable=True, latched=False)
+            pushed(maker, STEPS[:2])
+            maker.pose("/sgp/demonstration", START_S, (0.0, 0.0, 0.0), "table", START_S)
+        told = from_bag(tmp_path / "bag", "-o", tmp_path / "data.npz")
+        assert "1 messages of /sgp/demonstration that are not what they should be" in told
+        assert len(Transitions.load(tmp_path / "data.npz")) == 2
 
     def test_stamps_of_another_clock_with_the_time_of_arrival(self, tmp_path: Path) -> None:
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
@@ -221,6 +257,15 @@ class TestRefused:
     def test_a_pusher_from_tf(self, tmp_path: Path) -> None:
         file = TestKinds.parameters(tmp_path, pusher_input="tf")
         assert "--pusher /sgp/pusher_pose" in self.refused(tmp_path, "--params-file", file)
+
+    def test_the_same_bag_twice(self, recorded: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="is given twice"):
+            from_bag(recorded[0], recorded[0], "-o", tmp_path / "data.npz")
+
+    def test_a_picture_that_is_there_stays(self, recorded: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+        (tmp_path / "data.png").write_text("precious")
+        with pytest.raises(InputError, match=r"data\.png exists already"):
+            from_bag(recorded[0], "-o", tmp_path / "data.npz")
 
     def test_what_is_there_already_stays(self, recorded: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path) -> None:
         (tmp_path / "data.npz").write_text("precious")

@@ -16,6 +16,7 @@ from sgp_ros.mocap_settings import MocapNodeConfig
 from sgp_ros.mpc_settings import MpcNodeConfig
 from sgp_ros.rig_files import ARGUMENTS, presets
 from sgp_ros.rig_sim_node import RigNodeConfig
+from sgp_ros.teleop_node import TeleopConfig
 
 ROOT = Path(__file__).parents[1]
 README, NODES, RIG = (ROOT / name for name in ("README.md", "docs/nodes.md", "docs/rig.md"))
@@ -42,6 +43,7 @@ def table(*configs: type[Config]) -> str:
         (NODES, (EstimatorConfig, FramesConfig, MocapNodeConfig)),
         (NODES, (PusherConfig, FramesConfig, PusherNodeConfig)),
         (NODES, (SimConfig, RigNodeConfig)),
+        (NODES, (TeleopConfig,)),
     ],
 )
 def test_parameter_tables_are_those_of_the_code(document, configs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source a ROS installation")
 
 from bag_maker import START_S, BagMaker, pushed
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseStamped
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from ros_graph import Graph
@@ -99,35 +101,47 @@ class TestAlone:
         assert "use_sim_time:=true" in words
 
 
+class TestLive:
+    def test_a_bag_is_not_played_to_a_live_rig(self, graph: Graph, bag: Path) -> None:
+        pusher = graph.probe.create_publisher(DiagnosticArray, "pusher_state", 1)
+        graph.start("mocap_node", use_sim_time="true")
+        graph.run("play", *command("play", bag))
+        assert graph.wait_exit("play") == 2
+        words = " ".join(graph.output("play").split())
+        assert "pusher_state: somebody publishes that already, and a bag is never played to a live rig" in words
+        graph.probe.destroy_publisher(pusher)
+
+
 class TestRecord:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-    def test_what_was_published_is_in_the_bag_however_it_ends(
-        self, graph: Graph, tmp_path: Path, number: signal.Signals
-    ) -> None:
-        publisher = graph.probe.create_publisher(PoseStamped, f"recorded_{number}", 10)
-        label = f"record_{number}"
-        graph.run(label, *command("record", "--out", tmp_path / "bag", "--storage", "mcap"))
-        graph.wait("the recorder", lambda: publisher.get_subscription_count() > 0)
+    def test_what_was_published_is_in_the_bag_however_it_ends(self, graph: Graph, tmp_path: Path) -> None:
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+        publisher = graph.probe.create_publisher(PoseStamped, "recorded", 10)
+        driver = graph.probe.create_publisher(PoseStamped, "/vrpn_mocap/marker1/pose", 10)  # of config/mocap
+        for number in signals:
+            graph.run(number.name, *command("record", "--out", tmp_path / number.name, "--mocap", "vrpn_mocap"))
+        graph.wait("the recorders", lambda: driver.get_subscription_count() == publisher.get_subscription_count() == 3)
         for k in range(100):
-            publisher.publish(messages.pose_to_msg(START_S + k, 0.1, 0.2))
-        graph.wait("the disk", lambda: file_size(tmp_path / "bag") > 5_000, timeout_s=10.0)
-        code, _ = graph.stop(label, number)
-        assert code == (0 if number != signal.SIGKILL else -9), graph.output(label)
-        with Bag(tmp_path / "bag") as bag:
-            topic = f"/sgp/recorded_{number}"
-            assert len(list(bag.messages({topic}))) == 100
-            assert bool(bag.damage) == (number == signal.SIGKILL)
+            for each in (publisher, driver):
+                each.publish(messages.pose_to_msg(START_S + k, 0.1, 0.2))
+            time.sleep(0.001)
+        graph.wait("the disk", lambda: min(file_size(tmp_path / number.name) for number in signals) > 10_000)
+        for number in signals:
+            code, _ = graph.stop(number.name, number)
+            assert code == (0 if number != signal.SIGKILL else -9), graph.output(number.name)
+            with Bag(tmp_path / number.name) as bag:
+                assert len(list(bag.messages({"/sgp/recorded"}))) == 100
+                assert len(list(bag.messages({"/vrpn_mocap/marker1/pose"}))) == 100
+                assert bool(bag.damage) == (number == signal.SIGKILL)
 
     def test_silence_and_an_old_bag_are_told(self, graph: Graph, tmp_path: Path) -> None:
-        (tmp_path / "bag").mkdir()
-        for out, words, extra in (("bag", "exists already", ()), ("new", "nothing was published below /nobody", ())):
-            label = f"record_{out}"
-            graph.run(
-                label,
-                *command("record", "--out", tmp_path / out, "--duration", "1", "--namespace", "nobody", *extra),
-            )
-            assert graph.wait_exit(label) == 2
-            assert words in " ".join(graph.output(label).split())
+        (tmp_path / "old").mkdir()
+        told = {"old": "exists already", "new": "nothing was published below /nobody"}
+        for out in told:
+            words = ("record", "--out", tmp_path / out, "--duration", "1", "--namespace", "nobody")
+            graph.run(f"record_{out}", *command(*words))
+        for out, words in told.items():
+            assert graph.wait_exit(f"record_{out}") == 2
+            assert words in " ".join(graph.output(f"record_{out}").split())
 
 
 def file_size(folder: Path) -> int:
