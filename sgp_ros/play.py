@@ -5,6 +5,8 @@ Only what was measured is said again, and goals: a bag of a rig holds commands t
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +60,9 @@ def play(path: Path, reading: Reading, *, rate: float, step: bool, loop: bool) -
     namespace = reading.namespace
     if path.suffix == ".bag":
         raise InputError(f"{path} is a bag of ROS 1, which nobody here understands; `sgp dataset` reads it")
+    asked = threading.Event()  # a flag, because an exception could strike while a lock is held
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked.set())
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("play", namespace=namespace, context=context, enable_rosout=False, start_parameter_services=False)
@@ -72,23 +77,26 @@ def play(path: Path, reading: Reading, *, rate: float, step: bool, loop: bool) -
             if bag.damage:
                 console.print(f"[yellow]note:[/] {escape(bag.damage)}")
             again = True
-            while again:
-                _once(player, bag, set(topics), rate=rate, follower=Follower(reading) if step else None)
+            while again and not asked.is_set():
+                led = Follower(reading) if step else None
+                _once(player, bag, set(topics), rate=rate, follower=led, asked=asked)
                 again = loop
-    except KeyboardInterrupt:
-        console.print("interrupted")
     finally:
         node.destroy_node()
         context.try_shutdown()
 
 
-def _once(player: _Player, bag: Bag, topics: set[str], *, rate: float, follower: Follower | None) -> None:
+def _once(
+    player: _Player, bag: Bag, topics: set[str], *, rate: float, follower: Follower | None, asked: threading.Event
+) -> None:
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.1f} s"), TimeElapsedColumn()]
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(str(bag.path), total=None)
         first_ns = None
         began_s = time.monotonic()
         for group in _instants(bag.raw(topics)):
+            if asked.is_set():
+                return
             now_ns = group[-1].received_ns
             first_ns = now_ns if first_ns is None else first_ns
             along_s = (now_ns - first_ns) / convert.NS

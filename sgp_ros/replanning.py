@@ -29,6 +29,7 @@ from sgp_ros.steps_sent import StepsSent
 
 REST_M = 1e-9  # a step of exactly zero is a hold
 SAME_STAMP_S = 2e-6
+SAME_M = 1e-9
 LONGEST_S = 30.0  # from a state to the instant its plan begins; anything else is another state's plan
 
 
@@ -256,6 +257,7 @@ def states_agreement(log: Log, recorded: Recorded) -> dict[str, Any]:
     return {
         "states_recorded": len(pairs),
         "states_matched": len(off) / len(pairs) if pairs else float("nan"),
+        "states_identical": sum(one <= SAME_M for one in off) / len(pairs) if pairs else float("nan"),
         "states_off_mm_max": max(off) * 1e3 if off else float("nan"),
     }
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -183,6 +184,7 @@ class TestArms:
         graph.wait("step subscription", lambda: loop.step.get_subscription_count() >= 2)
         # This process listens, too; and a tool that is led without an arm behind it is a fault.
         graph.wait("the arm listens", lambda: graph.probe.count_subscribers(loop.kind.topic) >= 2)
+        time.sleep(1.0)  # what the graph knows is not yet connected; an arm that does not follow down is a fault
         assert not loop.commands  # nothing before somebody asks for it
         graph.wait("release", lambda: released(graph))
         if loop.kind.message is not Vector3Stamped:

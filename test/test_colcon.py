@@ -14,7 +14,7 @@ import pytest
 # No skip while importing: launch_testing of a ROS installation imports every test module and stumbles over it.
 pytestmark = pytest.mark.skipif(not find_spec("colcon_ros"), reason="no colcon: install the extra `dev` or colcon-ros")
 ROOT = Path(__file__).parents[1]
-NODES = {"mocap_node", "mpc_node", "pusher_node", "rig_sim_node"}
+NODES = {"mocap_node", "mpc_node", "pusher_node", "rig_sim_node", "teleop_node"}
 # Keys of the rosdep database and package names of the ROS distributions Jazzy and Kilted, looked up in ros/rosdistro.
 ROSDEP_KEYS = {
     "ament_flake8",
