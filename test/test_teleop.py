@@ -66,10 +66,10 @@ class TestTeleop:
         graph.wait("pusher and keyboard", lambda: graph.probe.count_subscribers("step") >= 2)
         start = pusher_of(states[-1])
         keyboard.press("1")
-        keyboard.press("w", times=20)
-        graph.wait("a motion along x", lambda: pusher_of(states[-1])[0] > start[0] + 0.03)
-        keyboard.press("\x1b[D", times=20)  # arrow to the left
-        graph.wait("a motion along y", lambda: pusher_of(states[-1])[1] > start[1] + 0.03)
+        # Held until it moves: pusher_node refuses steps as long as nobody takes its commands.
+        graph.wait("a motion along x", lambda: keyboard.press("w") or pusher_of(states[-1])[0] > start[0] + 0.03)
+        left = "\x1b[D"  # arrow
+        graph.wait("a motion along y", lambda: keyboard.press(left) or pusher_of(states[-1])[1] > start[1] + 0.03)
         graph.wait("the release", lambda: not any(step_of(steps[-1])))
         keyboard.press("2")
         graph.wait("both marks", lambda: [mark.frame_id for mark in marks] == ["start", "stop"])
