@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy import ndarray
 
 from sgp_core.data import Transitions
-from sgp_core.plots import BOX, DPI, GRID, INK, MUTED, PUSHER
+from sgp_core.plots import BOX, DPI, INK, MUTED, PUSHER, quiet
 
 
 def data_figure(data: Transitions, title: str) -> Figure:
@@ -43,37 +43,25 @@ def _paths(axes: Axes, data: Transitions) -> None:
         axes.plot(*before.T, ".", color=colour, markersize=2)
     axes.set_aspect("equal", adjustable="datalim")
     axes.legend(frameon=False, fontsize=8, labelcolor=MUTED, loc="upper left")
-    _label(axes, "paths on the table", "x (m)", "y (m)")
+    quiet(axes, "x (m)", "y (m)", "paths on the table")
 
 
 def _steps(axes: Axes, data: Transitions) -> None:
     axes.plot(*(data.u.T * 1e3), ".", color=PUSHER, markersize=3, alpha=0.6)
     axes.set_aspect("equal", adjustable="datalim")
-    _label(axes, "steps u", "along x (mm)", "along y (mm)")
+    quiet(axes, "along x (mm)", "along y (mm)", "steps u")
 
 
 def _lengths(axes: Axes, data: Transitions) -> None:
     axes.hist(np.linalg.norm(data.u, axis=1) * 1e3, bins=30, color=PUSHER)
-    _label(axes, "step lengths", "length (mm)", "transitions")
+    quiet(axes, "length (mm)", "transitions", "step lengths")
 
 
 def _poses(axes: Axes, data: Transitions) -> None:
     yaw = np.degrees([data.layout.pose_of(markers)[2] for markers in data.layout.markers(data.x)])
     axes.plot(_centre(data, data.x)[:, 0], yaw, ".", color=BOX, markersize=3, alpha=0.6)
-    _label(axes, "the box before each step", "x (m)", "yaw (degrees)")
+    quiet(axes, "x (m)", "yaw (degrees)", "the box before each step")
 
 
 def _centre(data: Transitions, x: Float[ndarray, "M nx"]) -> Float[ndarray, "M 2"]:
     return data.layout.markers(x).mean(axis=1)
-
-
-def _label(axes: Axes, title: str, x: str, y: str) -> None:
-    axes.set_title(title, color=INK, fontsize=9)
-    axes.set_xlabel(x, color=MUTED, fontsize=8)
-    axes.set_ylabel(y, color=MUTED, fontsize=8)
-    axes.tick_params(colors=MUTED, labelsize=7)
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(GRID)

@@ -69,6 +69,19 @@ def save_figure(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
+def quiet(axes: Axes, x: str, y: str, title: str = "") -> None:
+    """Labels, and as little else as can be, for one diagram of several."""
+    axes.set_title(title, color=INK, fontsize=9)
+    axes.set_xlabel(x, color=MUTED, fontsize=8)
+    axes.set_ylabel(y, color=MUTED, fontsize=8)
+    axes.tick_params(colors=MUTED, labelsize=7)
+    axes.grid(color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(GRID)
+
+
 def _style(axes: Axes, low: Float[ndarray, "2"], high: Float[ndarray, "2"]) -> None:
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel="x [m]", ylabel="y [m]")
     axes.set_aspect("equal", adjustable="box")

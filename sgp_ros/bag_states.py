@@ -25,7 +25,6 @@ from sgp_ros.mocap_settings import MocapNodeConfig, load_layout
 from sgp_ros.rig_files import resolved, values_of
 from sgp_ros.samples import Input, SampleReader
 
-STEP = "geometry_msgs/msg/Vector3Stamped"
 TOLD_EVERY = 2000  # messages
 # Stamps of markers and steps this far apart on arrival come from two clocks.
 CLOCKS_APART_S = 0.5

@@ -12,7 +12,7 @@ from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLi
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
 from sgp_core.errors import InputError
 
@@ -120,7 +120,10 @@ class BagWriter:
             word = line.split("#")[0].split("[")[0].split(" ")[0].strip()
             if "/" in word or word[:1].isupper():
                 self._define("/msg/".join(word.split("/")) if "/" in word else f"{package}/msg/{word}")
-        self._typestore.register(get_types_from_msg(text, kind))
+        try:
+            self._typestore.register(get_types_from_msg(text, kind))
+        except TypesysError as error:
+            raise InputError(f"the definition of {kind} cannot be understood: {error}") from error
 
     def _begin(self) -> Writer:
         """A file of its own, in a folder of its own until it is finished."""

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sgp_core.plots import BOX, DPI, GOAL, GRID, INK, MUTED, PUSHER
+from sgp_core.plots import BOX, DPI, GOAL, GRID, INK, MUTED, PUSHER, quiet
 from sgp_core.types import State
 from sgp_ros.replanning import Compared
 
@@ -39,7 +39,7 @@ def replay_figure(compared: Sequence[Compared], states: Sequence[State], title: 
     ):
         axes = figure.add_subplot(grid[row, 1])
         axes.plot(times, values, ".-", color=BOX, markersize=4, linewidth=1.0)
-        _quiet(axes, "time (s)" if row == 2 else "", name)
+        quiet(axes, "time (s)" if row == 2 else "", name)
     figure.suptitle(title, color=INK, fontsize=11)
     figure.tight_layout()
     return figure
@@ -63,15 +63,4 @@ def _paths(axes: Axes, compared: Sequence[Compared], states: Sequence[State]) ->
             )
     axes.set_aspect("equal", adjustable="datalim")
     axes.legend(frameon=False, fontsize=8, labelcolor=MUTED)
-    _quiet(axes, "x (m)", "y (m)")
-
-
-def _quiet(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(x, color=MUTED, fontsize=8)
-    axes.set_ylabel(y, color=MUTED, fontsize=8)
-    axes.tick_params(colors=MUTED, labelsize=7)
-    axes.grid(color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(GRID)
+    quiet(axes, "x (m)", "y (m)")
