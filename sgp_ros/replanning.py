@@ -250,12 +250,19 @@ def _xy(point: Any) -> Float[ndarray, "2"]:
 
 
 def states_agreement(log: Log, recorded: Recorded) -> dict[str, Any]:
-    """Of the states that mocap_node published: how many come out of the markers again, and how different they are."""
+    """Of the states that mocap_node published: how many come out of the markers again, and how different they are.
+
+    A recorder finds one topic after the other: what was published before it had heard all markers and the pusher for
+    long enough to make a first state is counted apart.
+    """
     near = Nearest(recorded.states)
-    pairs = [(x, near.at(stamp_ns)) for stamp_ns, x in log.states.items()]
+    first_s = min((state.stamp_s for state in recorded.states), default=0.0) - SAME_STAMP_S
+    said = [(x, stamp_ns) for stamp_ns, x in log.states.items() if convert.clock_seconds(stamp_ns) >= first_s]
+    pairs = [(x, near.at(stamp_ns)) for x, stamp_ns in said]
     off = [float(np.abs(x - state.x).max()) for x, state in pairs if state is not None]
     return {
         "states_recorded": len(pairs),
+        "states_before_first": len(log.states) - len(pairs),
         "states_matched": len(off) / len(pairs) if pairs else float("nan"),
         "states_identical": sum(one <= SAME_M for one in off) / len(pairs) if pairs else float("nan"),
         "states_off_mm_max": max(off) * 1e3 if off else float("nan"),

@@ -152,12 +152,14 @@ def _print(found: Mapping[str, Any], compared: list[Compared], remarks: list[str
 
 def _summary(found: Mapping[str, Any]) -> str:
     left = found["decisions"] - found["decisions_compared"]
+    before = found["states_before_first"]
     changed = ", ".join(f"{name} = {value}" for name, value in found["changed"].items())
     return (
         f"{found['bag']}: {found['bag_s']:.1f} s, replayed in {found['replay_s']:.1f} s"
         f" ({found['times_real_time']:.1f} times real time){f', with {changed}' if changed else ''}\n"
         f"states: {found['states_matched']:.2%} of {found['states_recorded']} come out again,"
-        f" {found['states_identical']:.2%} to the last bit, at most {found['states_off_mm_max']:.2g} mm apart\n"
+        f" {found['states_identical']:.2%} to the last bit, at most {found['states_off_mm_max']:.2g} mm apart"
+        f"{f'; {before} more were published before all inputs were recorded' if before else ''}\n"
         f"steps: {found['steps_within_tolerance']:.1%} of {found['steps']} within {found['tolerance_mm']:g} mm of the"
         f" recorded ones, median {found['off_mm_median']:.3g} mm, at most {found['off_mm_max']:.3g} mm\n"
         f"verdicts (pushing, or at the goal): {found['same_verdict']:.1%} of {found['decisions_compared']} the same"

@@ -35,6 +35,7 @@ def test_a_demo_replays_as_it_was(finished_demo: Path, tmp_path: Path) -> None:
     found = replayed(finished_demo / "bag", tmp_path / "a")
     summary = json.loads((finished_demo / "summary.json").read_text())
     assert found["states_recorded"] > 100
+    assert found["states_before_first"] < 50  # half a second, in which the recorder finds the topics
     assert found["states_matched"] >= 0.99
     # On a busy machine mocap_node loses a sample of the pusher now and then, and interpolates it.
     assert found["states_identical"] >= 0.9
