@@ -67,12 +67,12 @@ TORCH := $(if $(TORCH_INDEX_URL),$(PIP) --no-deps --constraint constraints.txt -
 
 $(VENV)/.installed: $(INPUTS) | $(VENV)/bin/python
 	$(TORCH)
-	$(PIP) --constraint constraints.txt --editable '.[ros]'
+	$(PIP) --constraint constraints.txt --editable '.[ros,view]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(INPUTS) | $(VENV)/bin/python
 	$(TORCH)
-	$(PIP) --constraint constraints.txt --editable '.[ros,dev]'
+	$(PIP) --constraint constraints.txt --editable '.[ros,view,dev]'
 	@touch $(VENV)/.installed $@
 
 # Jazzy's ROS packages stand before those of .venv; everything else is the same in both. The path of a package in .venv

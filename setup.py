@@ -66,6 +66,8 @@ setup(
         "jaxtyping>=0.2.36",  # shapes in annotations, checked in tests
         "rosbags>=0.10.10,<0.12",  # writes and reads bags without a ROS installation
         "mcap>=1.2,<2",  # reads what a recorder that was killed left of a bag
+        "optuna>=4.0",  # `sgp tune`: proposes settings and keeps their results, also in a data base that machines share
+        "tensorboard>=2.16",  # curves of `sgp train`
     ],
     extras_require={
         # ROS 2 as wheels, for machines without a ROS installation; never needed where one is sourced.
@@ -82,6 +84,7 @@ setup(
             "ros-std-srvs",  # Trigger and SetBool services
             "ros-visualization-msgs",  # plan_markers
         ],
+        "view": ["rerun-sdk>=0.23"],  # `sgp view`: a live graph or a bag in a browser
         "test": TESTS,  # by this name `colcon test` knows that it has to call pytest
         "dev": [
             *TESTS,
@@ -90,6 +93,7 @@ setup(
             "types-PyYAML",  # types of pyyaml for mypy
             "import-linter>=2.1",  # holds the arrows between the modules
             "pre-commit>=4.0",  # the same checks before each commit
+            "selenium>=4.20",  # opens what `sgp view` shows in a real browser
             "setuptools>=70.1,<80",  # test_package builds the wheel it looks into, without a network; colcon wants < 80
             "colcon-core>=0.18",  # builds the package as a ROS workspace does
             "colcon-ros>=0.5",  # reads package.xml and writes the hooks of a ROS workspace
