@@ -8,6 +8,7 @@ budget. What comes out is a proposal: `sgp_core.planner` compares it with the wa
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 
@@ -83,9 +84,15 @@ class DescentGraph:
         # Copies to the CPU wait for the GPU.
         return found._replace(u=found.u.cpu(), best_u=found.best_u.cpu(), best_j=found.best_j.cpu())
 
+    @property
+    def schedule(self) -> list[int]:
+        """Iterations at each noise level: equal shares."""
+        count = len(self._ladder)
+        edges = [-(-k * self.iterations // count) for k in range(count + 1)]
+        return [end - begin for begin, end in itertools.pairwise(edges)]
+
     def _descend(self) -> Descent:
-        count, ladder = self.iterations, self._ladder
-        levels = [ladder[k * len(ladder) // count] for k in range(count)]
+        levels = [self._ladder[k] for k, count in enumerate(self.schedule) for _ in range(count)]
         return Descent(*self._iteration.descend(self._x0, self._target, begin(self._starts), levels))
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,14 @@ class Controller:
         self._planner = Planner(bundle, planner)
 
     def control(
-        self, state: State, goal: Goal, carry: MpcCarry, *, executed: bool = True, outlook: Outlook | None = None
+        self,
+        state: State,
+        goal: Goal,
+        carry: MpcCarry,
+        *,
+        executed: bool = True,
+        outlook: Outlook | None = None,
+        schedule: Sequence[int] | None = None,
     ) -> Decision:
         """Decide on the next step.
 
@@ -61,6 +69,7 @@ class Controller:
             carry: what the last cycle handed on.
             executed: false when the pusher did not carry out the last step; the warm start is then not advanced.
             outlook: when the step will begin and what the pusher does until then; None begins at the stamp of `state`.
+            schedule: iterations at each noise level, to plan as an earlier plan was made.
         """
         error_m, yaw_rad = goal_error(self._bundle.layout, state.x, goal)
         if self.is_at(state.x, goal, slack=self._mpc.goal_hysteresis if carry.arrived else 1.0):
@@ -77,7 +86,7 @@ class Controller:
         generator = _generator_of(carry)
         spent_s = 0.0 if outlook is None else outlook.spent_s
         warm_start = self._warm_start(state, carry, executed)
-        plan = self._planner.plan(state, goal, warm_start, generator, spent_s=spent_s)
+        plan = self._planner.plan(state, goal, warm_start, generator, spent_s=spent_s, schedule=schedule)
         return Decision(
             step=self._first_step(state, plan),
             plan=plan,

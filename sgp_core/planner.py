@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,9 @@ from sgp_core.types import Goal, Plan, PlanStatus, State
 
 # Iterations per call of TorchScript.
 BURST, BUDGET_BURST = 10, 2
+Turns = Callable[
+    [int, float, int], list[int]
+]  # iterations done, the time [s], how many at most: levels of the next ones
 
 
 class Planner:
@@ -85,6 +88,7 @@ class Planner:
         generator: torch.Generator,
         *,
         spent_s: float = 0.0,
+        schedule: Sequence[int] | None = None,
     ) -> Plan:
         """Improve a warm start; never returns a plan of higher J.
 
@@ -94,6 +98,11 @@ class Planner:
             warm_start: steps to begin from [m]; brought within the bounds first.
             generator: draws the initial guesses of the restarts.
             spent_s: how much of the budget is gone already [s].
+            schedule: iterations at each noise level, as an earlier plan had them, instead of what settings and time
+                give; not for a device whose iterations are recorded.
+
+        Raises:
+            InputError: `schedule` is for another number of noise levels.
         """
         config = self.config
         started_s = self._clock()
@@ -101,24 +110,32 @@ class Planner:
             return _failed(state, config.horizon)
         x0 = torch.from_numpy(state.x).float()
         target = torch.from_numpy(goal.markers_m).float().reshape(-1)
+        if schedule is not None and len(schedule) != len(self.levels):
+            raise InputError(
+                f"an earlier plan went through {len(schedule)} noise levels, these settings name {len(self.levels)};"
+                " set sigmas as they were"
+            )
         starts = self.starts(state, warm_start, generator)
+        turns = Budget(config, len(self.levels), started_s, spent_s).turn if schedule is None else _again(schedule)
         if self._graph:
-            descent = self._graph(x0, target, torch.from_numpy(starts))
+            descent, schedule = self._graph(x0, target, torch.from_numpy(starts)), self._graph.schedule
         else:
-            descent = self._descended(x0, target, begin(torch.from_numpy(starts)), Budget(config, started_s, spent_s))
+            descent, schedule = self._descended(x0, target, begin(torch.from_numpy(starts)), turns)
         candidates = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
         plan = self._best(state, x0, target, self._bounded(state.x, candidates))
-        return dataclasses.replace(plan, iterations=descent.done, solve_s=self._clock() - started_s)
+        return dataclasses.replace(plan, schedule=tuple(schedule), solve_s=self._clock() - started_s)
 
-    def _descended(self, x0: Tensor, target: Tensor, descent: Descent, budget: Budget) -> Descent:
-        """After as many iterations as there are, or as the budget allows."""
-        while shares := budget.shares(descent.done, self._clock(), self._burst):
-            levels = [self.levels[int(share * len(self.levels) + 1e-9)] for share in shares]
-            descent = Descent(*self._iteration.descend(x0, target, descent, levels))
+    def _descended(self, x0: Tensor, target: Tensor, descent: Descent, turns: Turns) -> tuple[Descent, list[int]]:
+        """After as many iterations as there are, or as time allows; and how many there were at each noise level."""
+        schedule = [0] * len(self.levels)
+        while turn := turns(descent.done, self._clock(), self._burst):
+            for level in turn:
+                schedule[level] += 1
+            descent = Descent(*self._iteration.descend(x0, target, descent, [self.levels[level] for level in turn]))
             if not self._region.is_box:
                 bounded = torch.from_numpy(self._bounded(x0.numpy(), descent.u.numpy()))
                 descent = descent._replace(u=bounded)
-        return descent
+        return descent, schedule
 
     @torch.no_grad()
     def predict(self, state: State, outlook: Outlook) -> State:
@@ -177,7 +194,7 @@ class Planner:
             data_distance=max(0.0, distance2 / len(u)) ** 0.5,
             warm_start_objective=float(j[0]),
             status=PlanStatus.IMPROVED if j[k] < j[0] else PlanStatus.KEPT_WARM_START,
-            iterations=0,
+            schedule=(),
             solve_s=0.0,
         )
 
@@ -194,7 +211,7 @@ def _failed(state: State, horizon: int) -> Plan:
         data_distance=np.inf,
         warm_start_objective=np.inf,
         status=PlanStatus.FAILED,
-        iterations=0,
+        schedule=(),
         solve_s=0.0,
     )
 
@@ -202,13 +219,14 @@ def _failed(state: State, horizon: int) -> Plan:
 class Budget:
     """How far a plan has got, by iterations or by time, whichever is ahead: annealing keeps pace with both."""
 
-    def __init__(self, config: PlannerConfig, started_s: float, spent_s: float) -> None:
+    def __init__(self, config: PlannerConfig, levels: int, started_s: float, spent_s: float) -> None:
         self._iterations, self._limited = config.iterations, config.budget_ms > 0.0
+        self._levels, self._level = levels, 0
         self._budget_s = config.budget_ms * 1e-3 - spent_s
         self._started_s = started_s
 
-    def shares(self, done: int, now_s: float, count: int) -> list[float]:
-        """Shares of the plan at which the next iterations begin, at most `count`; none when it has to end."""
+    def turn(self, done: int, now_s: float, count: int) -> list[int]:
+        """Noise levels of the next iterations, at most `count`, 0 is the highest; none when the plan has to end."""
         by_time, each = 0.0, 0.0
         if self._limited and done == 0:
             count = 1  # nobody knows yet how long one takes
@@ -218,7 +236,17 @@ class Budget:
             left_s = self._budget_s - 2.0 * passed_s / done
             by_time, each = (passed_s / left_s, passed_s / done / left_s) if left_s > 0.0 else (1.0, 0.0)
         shares = [max((done + k) / self._iterations, by_time + k * each) for k in range(count)]
-        return [share for share in shares if share < 1.0 - 1e-6]  # not the last digit of a sum
+        levels = [int(share * self._levels + 1e-9) for share in shares if share < 1.0 - 1e-6]  # not a sum's last digit
+        # An iteration faster than those before does not lead back to a higher level.
+        levels = [max(level, self._level) for level in levels]
+        self._level = max([self._level, *levels])
+        return levels
+
+
+def _again(schedule: Sequence[int]) -> Turns:
+    """The same iterations as an earlier plan."""
+    levels = [level for level, count in enumerate(schedule) for _ in range(count)]
+    return lambda done, _now_s, count: levels[done : done + count]
 
 
 def _levels(bundle: ModelBundle, config: PlannerConfig) -> list[int]:

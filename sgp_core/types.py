@@ -91,8 +91,13 @@ class Plan:
     data_distance: float  # root of the mean of that distance along the plan [normalised units]
     warm_start_objective: float  # J of the advanced warm start, never below `objective`
     status: PlanStatus
-    iterations: int  # that were run; fewer than asked for when the budget was over
+    schedule: tuple[int, ...]  # iterations run at each noise level; fewer than asked for when the budget was over
     solve_s: float
+
+    @property
+    def iterations(self) -> int:
+        """All that were run."""
+        return sum(self.schedule)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,6 +65,7 @@ class PlanRecord:
             "objective": NAN if self._plan is None else self._plan.objective,
             "data_distance": NAN if self._plan is None else self._plan.data_distance,
             "iterations": 0 if self._plan is None else self._plan.iterations,
+            "schedule": "" if self._plan is None else ",".join(map(str, self._plan.schedule)),  # per noise level
             "planned_from_ns": self._planned_from_ns,  # stamp of that state: what a replay has to plan from
             "steps": self.steps,
             "overruns": self.overruns,

@@ -1,9 +1,9 @@
 """Plans again from a bag, decision by decision: the states, goals, steps and reports that mpc_node had, and no clock.
 
 The node's timing is not imitated but read off the recording: `status` tells from which state each plan was made, `plan`
-for which instant. The planner then gets the same state, outlook and warm start, and its random restarts follow from the
-same seed, so that with the same settings the same steps come out, and with others one sees where they differ. What may
-differ is when the annealing went on to the next noise level: in the node it keeps pace with the budget of time.
+for which instant. The planner then gets the same state, outlook and warm start, its random restarts follow from the
+same seed, and it spends as many iterations at each noise level as the node had time for (`schedule`), so that with the
+same settings the same steps come out, and with others one sees where they differ.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Decided:
     start_s: float  # instant the plan begins; NaN without a plan
     plan_u: Float[ndarray, "T 2"] | None  # its steps [m; table]
     objective: float
+    schedule: tuple[int, ...]  # iterations at each noise level
 
     @property
     def u(self) -> Float[ndarray, "2"] | None:
@@ -130,6 +131,7 @@ class Log:
                 start_s=start_s,
                 plan_u=plan_u,
                 objective=float(values["objective"]),
+                schedule=tuple(int(count) for count in values.get("schedule", "").split(",") if count),
             )
         )
 
@@ -142,6 +144,7 @@ def replan(
     mpc: MpcConfig,
     *,
     seed: int,
+    as_scheduled: bool,
     goal: Goal | None = None,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[Compared]:
@@ -151,6 +154,7 @@ def replan(
         log: of the recorded node.
         recorded: states from the recorded markers.
         bundle, planner, mpc, seed: for the plans; a budget would make them depend on this machine, so none is kept.
+        as_scheduled: as many iterations at each noise level as there were; without, as many as the settings give.
         goal: from the start, for a recording whose goal was a parameter.
         tell: called with the number of decisions made.
 
@@ -185,7 +189,8 @@ def replan(
         if np.isfinite(was.start_s):
             motion_m = world.sent.motion_m(world.pusher, state.stamp_s, was.start_s)
             outlook = Outlook(start_s=was.start_s, motion_m=motion_m)
-        decision = controller.control(state, told, carry, executed=executed, outlook=outlook)
+        schedule = was.schedule if as_scheduled and was.schedule else None
+        decision = controller.control(state, told, carry, executed=executed, outlook=outlook, schedule=schedule)
         carry = dataclasses.replace(decision.carry, generator_state=drawn)
         if carry.u is not None and was.plan_u is not None:
             # Each decision from what the recorded one had: differences do not add up.

@@ -40,6 +40,8 @@ from sgp_ros.rig_files import values_of
 
 TOLERANCE_M = 1e-3
 SHOWN = 8
+# Settings that ask for another schedule than the recorded one.
+SCHEDULING = {"iterations", "sigmas", "budget_ms", "device"}
 console = Console(highlight=False)
 
 
@@ -84,6 +86,7 @@ def replay(
         compared = replan(
             *(log, recorded, models, planner, mpc),
             seed=own.seed if seed is None else seed,
+            as_scheduled=not SCHEDULING & pairs(sets).keys(),
             goal=find_goal(goal).goal(models.layout) if goal else None,
             tell=lambda count: bar.update(task, completed=count),
         )

@@ -217,6 +217,24 @@ def test_the_budget_ends_a_plan_that_is_never_worse_than_the_warm_start(budget_m
         assert plan.solve_s <= budget_ms * 1e-3
 
 
+def test_a_plan_cut_short_by_time_can_be_made_again() -> None:
+    goal, warm = goal_at(0.6, 0.02), np.full((4, 2), 0.01)
+    hurried = Planner(BUNDLE, PlannerConfig(beta=0.1, budget_ms=170.0), lambda: 0.01 * len(BUNDLE.score.levels))
+    BUNDLE.score.levels.clear()
+    first = hurried.plan(START, goal, warm, torch.Generator().manual_seed(5))
+    assert first.iterations < 50
+    assert len(first.schedule) == 4
+    calm = Planner(BUNDLE, PlannerConfig(beta=0.1))
+    again = calm.plan(START, goal, warm, torch.Generator().manual_seed(5), schedule=first.schedule)
+    np.testing.assert_array_equal(again.u, first.u)
+    assert again.schedule == first.schedule
+    whole = calm.plan(START, goal, warm, torch.Generator().manual_seed(5))
+    assert whole.iterations == 50
+    assert not np.array_equal(whole.u, first.u)
+    with pytest.raises(InputError, match="went through 2 noise levels, these settings name 4"):
+        calm.plan(START, goal, warm, torch.Generator(), schedule=(3, 4))
+
+
 def test_time_that_is_gone_already_counts() -> None:
     config = PlannerConfig(beta=0.1, iterations=20, budget_ms=100.0)
     BUNDLE.score.levels.clear()

@@ -26,7 +26,7 @@ PLAN = Plan(
     data_distance=0.0,
     warm_start_objective=1.0,
     status=PlanStatus.IMPROVED,
-    iterations=1,
+    schedule=(1,),
     solve_s=0.0,
 )
 
