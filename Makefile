@@ -54,7 +54,8 @@ format: $(VENV)/.installed-dev  ## let ruff mend what it can
 
 model: $(VENV)/.installed  ## collect demonstrations and train the default bundle, models/default
 	$(BIN)/sgp collect --seed 0 --out out/model/demonstrations.npz
-	$(BIN)/sgp train out/model/demonstrations.npz --seed 0 --preset small --out models/default
+	$(BIN)/sgp train out/model/demonstrations.npz --seed 0 --preset small --out models/default \
+	  --log out/model/training --overwrite
 
 clean:  ## remove the environment, builds, caches and out/
 	rm -rf $(VENV) $(JAZZY) build dist *.egg-info out .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

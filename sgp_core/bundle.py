@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -93,6 +94,15 @@ def save_bundle(
         np.savez_compressed(file, x=reference_x, u=reference_u)
     files = {name: _sha256((path / name).read_bytes()) for name in (DYNAMICS, SCORE, REFERENCE)}
     (path / INDEX).write_text(json.dumps({"schema": SCHEMA, "sha256": files, **index}, indent=1) + "\n")
+
+
+def move_bundle(source: Path, target: Path) -> None:
+    """Put a bundle in the place of another, bundle.json last; the folder it was in is removed."""
+    target.mkdir(parents=True, exist_ok=True)
+    (target / INDEX).unlink(missing_ok=True)
+    for name in (DYNAMICS, SCORE, REFERENCE, INDEX):
+        os.replace(source / name, target / name)
+    source.rmdir()
 
 
 def read_index(path: Path) -> tuple[dict[str, Any], str]:

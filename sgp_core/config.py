@@ -340,7 +340,9 @@ class TrainConfig(Config):
 
     hidden: int = setting(256, "width of each hidden layer", low=4, high=8192)
     layers: int = setting(4, "number of hidden layers", low=1, high=16)
-    batch_size: int = setting(32, "tuples per optimiser step", low=1, high=65536)
+    batch_size: int = setting(
+        0, "tuples per optimiser step; 0: 32, or of large data a 200th, at most 1024", low=0, high=65536
+    )
     learning_rate: float = setting(2e-3, "AdamW learning rate", low=1e-6, high=1.0)
     weight_decay: float = setting(0.1, "AdamW weight decay of the dynamics; the score has none", low=0.0, high=100.0)
     steps: int = setting(12000, "optimiser steps at most, per network", low=1, high=10_000_000)

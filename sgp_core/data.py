@@ -17,6 +17,7 @@ from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
 
 SCHEMA = 1
+FARTHEST_M = 20.0  # from the table's origin, where nobody sets up cameras
 ARRAYS = ("x", "u", "u_commanded", "x_next", "demonstration")
 
 
@@ -58,6 +59,13 @@ class Transitions:
             if not np.isfinite(value).all():
                 raise InputError(
                     f"{name} holds {int((~np.isfinite(value)).sum())} values that are not finite; drop those rows"
+                )
+        for name in ("x", "x_next") if rows else ():
+            farthest_m = np.abs(getattr(self, name)).max()
+            if farthest_m > FARTHEST_M:
+                raise InputError(
+                    f"{name} holds a position of {farthest_m:g} m, more than {FARTHEST_M:g}; divide by 1000 if these"
+                    " are millimetres"
                 )
         if rows == 0:
             raise InputError("the data set is empty; record at least one demonstration")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,50 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgp_core.bundle import INDEX, ModelBundle, load_bundle, save_bundle, script
+from sgp_core.bundle import INDEX, ModelBundle, load_bundle, move_bundle, save_bundle, script
+from sgp_core.checkpoint import Checkpoint
 from sgp_core.checks import held_out_metrics
 from sgp_core.config import TrainConfig
 from sgp_core.data import Transitions
-from sgp_core.training import Progress, Trained, train, tuples_of
+from sgp_core.fitting import Check
+from sgp_core.training import Trained, train, tuples_of
 
 REFERENCE_AT_MOST = 5000  # tuples kept for the distance to data; more make every plan slower and the file larger
+CORESET_OF = 200_000  # tuples they are chosen from; more take minutes and cover no more
+MEASURED_AT_MOST = 5000  # held-out tuples for the figures
 
 
-def train_bundle(data: Transitions, path: Path, config: TrainConfig, progress: Progress) -> ModelBundle:
+def train_bundle(
+    data: Transitions,
+    path: Path,
+    config: TrainConfig,
+    told: Callable[[Check], None],
+    *,
+    device: str = "cpu",
+    checkpoint: Checkpoint | None = None,
+) -> tuple[ModelBundle, list[Check]]:
     """Train on part of the demonstrations, measure on the rest, write the bundle and read it back verified.
 
     Args:
         data: all transitions.
-        path: folder of the bundle; made when missing, replaced when there.
+        path: folder of the bundle; made when missing, replaced when there, in the end and at once.
         config: networks and training.
-        progress: called at each held-out check.
+        told: called at each held-out check.
+        device: where to train, as torch calls it.
+        checkpoint: of an interrupted training, which goes on from there.
+
+    Returns:
+        The bundle, and every held-out check.
     """
     train_data, held_out = data.split(config.held_out, config.seed)
-    trained = train(train_data, held_out, config, progress)
-    kept = coreset(tuples_of(train_data, trained.normalizer), REFERENCE_AT_MOST)
+    trained = train(train_data, held_out, config, told, device=device, checkpoint=checkpoint)
+    some = np.random.default_rng(config.seed).permutation(len(train_data))[:CORESET_OF]
+    some = np.sort(some) if len(train_data) > CORESET_OF else np.arange(len(train_data))
+    kept = some[coreset(tuples_of(train_data.select(some), trained.normalizer), REFERENCE_AT_MOST)]
     index = _index(data, train_data, trained, config)
+    partial = path.with_name(f"{path.name}.partial")
     save_bundle(
-        path,
+        partial,
         dynamics=script(trained.dynamics),
         score=script(trained.score),
         reference_x=train_data.x[kept],
@@ -42,10 +63,21 @@ def train_bundle(data: Transitions, path: Path, config: TrainConfig, progress: P
         index=index,
     )
     # Measured on what was written, as it will be used; then the figures join the index.
-    written = json.loads((path / INDEX).read_text())
-    written["metrics"] = {**trained.history, **held_out_metrics(load_bundle(path), held_out, config.seed)}
-    (path / INDEX).write_text(json.dumps(written, indent=1) + "\n")
-    return load_bundle(path)
+    written = json.loads((partial / INDEX).read_text())
+    measured = held_out_metrics(load_bundle(partial), _beginning(held_out, MEASURED_AT_MOST), config.seed)
+    written["metrics"] = {**trained.history, **measured}
+    (partial / INDEX).write_text(json.dumps(written, indent=1) + "\n")
+    move_bundle(partial, path)
+    return load_bundle(path), trained.checks
+
+
+def _beginning(data: Transitions, at_most: int) -> Transitions:
+    """Whole demonstrations, since the figures follow rollouts."""
+    if len(data) <= at_most:
+        return data
+    groups, first = np.unique(data.demonstration, return_index=True)
+    wanted = groups[first < at_most]
+    return data.select(np.isin(data.demonstration, wanted))
 
 
 def coreset(z: Tensor, at_most: int) -> np.ndarray:

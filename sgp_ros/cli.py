@@ -17,10 +17,8 @@ from rich.table import Table
 
 from sgp_core import arena
 from sgp_core.bundle import load_bundle
-from sgp_core.config import PRESETS, MpcConfig, PlannerConfig, SimConfig
-from sgp_core.data import Transitions
+from sgp_core.config import MpcConfig, PlannerConfig, SimConfig
 from sgp_core.errors import InputError
-from sgp_core.export import train_bundle
 from sgp_core.goals import Pose, find_goal, load_goals
 from sgp_core.layout import MarkerLayout
 from sgp_core.planner import Planner
@@ -30,6 +28,7 @@ from sgp_core.types import Goal, State
 from sgp_ros import calibrate, dataset
 from sgp_ros.bag_states import Reading
 from sgp_ros.bench import bench
+from sgp_ros.metrics_table import metrics_table
 from sgp_ros.options import (
     ArmOption,
     MocapOption,
@@ -42,6 +41,7 @@ from sgp_ros.options import (
 )
 from sgp_ros.replay import replay
 from sgp_ros.rig_files import replayed_topics
+from sgp_ros.train import train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,6 +53,7 @@ app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(dataset.app, name="dataset")
 app.command()(bench)
 app.command()(replay)
+app.command()(train)
 console = Console(highlight=False)
 
 LayoutOption = Annotated[Path | None, typer.Option(help="marker layout YAML; config/layout.yaml when left out")]
@@ -151,30 +152,6 @@ def collect_command(
 
 
 @app.command()
-def train(
-    data: Annotated[Path, typer.Argument(help=".npz file of `sgp collect`")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder of the bundle to write")],
-    preset: Annotated[str, typer.Option(help="small (the default bundle) or paper (4x1024)")] = "small",
-    seed: SeedOption = 0,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="training setting, such as steps=4000")] = None,
-    threads: ThreadsOption = 1,
-) -> None:
-    """Train dynamics and score, measure them on demonstrations held out, write a verified bundle."""
-    if preset not in PRESETS:
-        raise InputError(f"--preset {preset} is not known; choose one of {', '.join(PRESETS)}")
-    config = PRESETS[preset].replaced(seed=seed, **pairs(sets))
-    transitions = Transitions.load(data)
-    torch.set_num_threads(threads)
-    with _bar("held-out loss {task.fields[loss]:.5f}") as bar:
-        tasks = {n: bar.add_task(n, total=config.steps, loss=float("nan")) for n in ("dynamics", "score")}
-        bundle = train_bundle(
-            transitions, out, config, lambda n, step, _, loss: bar.update(tasks[n], completed=step, loss=loss)
-        )
-    _print_metrics(bundle.metrics)
-    console.print(f"bundle {bundle.sha256[:12]}: {out}")
-
-
-@app.command()
 def evaluate(
     goals: Annotated[
         str, typer.Option(help="names of config/goals.yaml joined by commas, or a YAML file")
@@ -239,7 +216,7 @@ def info(
     console.print(f"networks: {training['layers']}x{training['hidden']}, seed {training['seed']}")
     console.print(f"steps: {models.step_duration_s:g} s, at most {models.step_limit_m:g} m along an axis")
     console.print(f"sigmas: {', '.join(f'{s:.4g}' for s in models.sigmas)}")
-    _print_metrics(models.metrics)
+    console.print(metrics_table(models.metrics))
     if plans:
         torch.set_num_threads(threads)
         config = PlannerConfig().replaced(**pairs(sets))
@@ -299,28 +276,6 @@ def _print_ratios(config: PlannerConfig, ratios: list[tuple[float, float, float]
     for sigma, rest, plan in ratios:
         table.add_row(f"{sigma:.4g}", f"{rest:.3f}", f"{plan:.3f}")
     console.print(table)
-
-
-def _print_metrics(metrics: dict) -> None:
-    table = Table(title=f"held out: {metrics['held_out_demonstrations']} demonstrations")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    one, four, descent = metrics["one_step"], metrics["rollout_4"], metrics["score_descent"]
-    table.add_row("one step, mm per marker", " ".join(f"{v:.2f}" for v in one["mm_per_marker"]))
-    table.add_row("one step, mean; pushes only", f"{one['mm']:.2f}; {_mm(one['mm_pushes'])} mm")
-    table.add_row("four steps, mm per marker", " ".join(f"{v:.2f}" for v in four["mm_per_marker"] or []))
-    table.add_row("four steps, mean; not rigid by", f"{_mm(four['mm'])}; {_mm(four['rigid_mm'])} mm")
-    before, after = descent["distance_before"], descent["distance_after"]
-    table.add_row("distance to data, disturbed, then score descended", f"{before:.3f} -> {after:.3f}")
-    table.add_row(
-        "markers not rigid by, before and after",
-        f"{descent['rigid_mm_before']:.1f} -> {descent['rigid_mm_after']:.2f} mm",
-    )
-    console.print(table)
-
-
-def _mm(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def main() -> None:

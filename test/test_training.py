@@ -89,9 +89,10 @@ def test_same_seed_same_weights_other_seed_others():
 def test_training_stops_early_and_keeps_the_best_weights():
     seen = []
     config = QUICK.replaced(steps=4000, check_every=10, patience=3, learning_rate=0.05)
-    trained = train(glued(60), glued(30), config, lambda name, step, _, loss: seen.append((name, step, loss)))
+    trained = train(glued(60), glued(30), config, seen.append)
+    assert trained.checks == seen
     for name in ("dynamics", "score"):
-        checks = [(loss, step) for n, step, loss in seen if n == name]
+        checks = [(check.held_out_loss, check.step) for check in seen if check.network == name]
         assert trained.history[name]["best_step"] == min(checks)[1]
         assert trained.history[name]["held_out_loss"] == min(checks)[0]
         assert checks[-1][1] < 4000
@@ -99,7 +100,7 @@ def test_training_stops_early_and_keeps_the_best_weights():
 
 def test_train_bundle_splits_by_demonstration_and_measures(tmp_path):
     transitions = glued()
-    bundle = train_bundle(transitions, tmp_path / "bundle", QUICK, quietly)
+    bundle, _ = train_bundle(transitions, tmp_path / "bundle", QUICK, quietly)
     metrics = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["metrics"]
     assert metrics["held_out_demonstrations"] == 8  # 15 % of 50
     assert len(bundle.reference_x) + metrics["held_out_transitions"] == len(transitions)

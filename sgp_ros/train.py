@@ -1,0 +1,128 @@
+"""`sgp train`: from transitions to a verified bundle, with curves and a report."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from sgp_core.bundle import INDEX, ModelBundle
+from sgp_core.checkpoint import Checkpoint
+from sgp_core.config import PRESETS, TrainConfig
+from sgp_core.data import Transitions
+from sgp_core.errors import InputError
+from sgp_core.export import train_bundle
+from sgp_core.fitting import Check
+from sgp_core.training_plot import training_figure
+from sgp_ros.metrics_table import metrics_table, rows
+from sgp_ros.options import pairs
+
+INTERRUPTED = 130
+console = Console(highlight=False)
+
+
+def train(
+    data: Annotated[Path, typer.Argument(help=".npz file of `sgp collect` or `sgp dataset from-bag`")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder of the bundle to write")],
+    preset: Annotated[str, typer.Option(help="small (the default bundle) or paper (4x1024)")] = "small",
+    seed: Annotated[int, typer.Option(min=0, help="seed; the same seed gives the same result")] = 0,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="training setting, such as steps=4000")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="torch threads; more than one pays for much data only")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU when there is one")] = "auto",
+    log: Annotated[
+        Path | None, typer.Option(help="folder for TensorBoard, report.md and training.png  [default: OUT/training]")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace the bundle, or the interrupted training, that is there")
+    ] = False,
+) -> None:
+    """Train dynamics and score, measure them on demonstrations held out, write a verified bundle.
+
+    Training stops when held-out demonstrations gain nothing any more. Interrupted, it goes on from where it was when
+    the same command is given again. `tensorboard --logdir OUT/training` shows the curves meanwhile.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"--preset {preset} is not known; choose one of {', '.join(PRESETS)}")
+    config = PRESETS[preset].replaced(seed=seed, **pairs(sets))
+    device = _device(device)
+    log = log or out / "training"
+    if (out / INDEX).exists() and not overwrite:
+        raise InputError(f"{out} holds a bundle already; give another folder with --out, or --overwrite to replace it")
+    transitions = Transitions.load(data)
+    if overwrite:
+        shutil.rmtree(log, ignore_errors=True)
+    about = {"data": transitions.sha256, "device": device, **config.to_dict()}
+    checkpoint = Checkpoint(log / "checkpoint.pt", about)
+    if checkpoint.steps:
+        told = ", ".join(f"{name} after step {step}" for name, step in checkpoint.steps.items())
+        console.print(f"going on with an interrupted training: {told}")
+    torch.set_num_threads(threads)
+    began_s = time.perf_counter()
+    try:
+        bundle, checks = _trained(transitions, out, config, device, log, checkpoint)
+    except KeyboardInterrupt:
+        kept = "the same command goes on from the last check" if checkpoint.steps else "nothing was written yet"
+        console.print(f"interrupted; {kept}")
+        raise typer.Exit(INTERRUPTED) from None
+    checkpoint.remove()
+    _report(log, out, bundle, checks, time.perf_counter() - began_s)
+
+
+def _device(name: str) -> str:
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError(f"--device {name} is not known; choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no CUDA device; leave it out, or install torch for CUDA")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _trained(
+    data: Transitions, out: Path, config: TrainConfig, device: str, log: Path, checkpoint: Checkpoint
+) -> tuple[ModelBundle, list[Check]]:
+    from torch.utils.tensorboard import SummaryWriter  # takes half a second, which no other command should wait for
+
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+    held_out = TextColumn("held-out loss {task.fields[loss]:.5f}")
+    with SummaryWriter(str(log)) as board, Progress(*columns, held_out, console=console) as bar:
+        tasks: dict[str, TaskID] = {}
+        for name in ("dynamics", "score"):
+            done = checkpoint.steps.get(name, 0)
+            tasks[name] = bar.add_task(name, total=config.steps, completed=done, loss=float("nan"))
+
+        def told(check: Check) -> None:
+            bar.update(tasks[check.network], completed=check.step, loss=check.held_out_loss)
+            board.add_scalar(f"{check.network}/training_loss", check.train_loss, check.step)
+            board.add_scalar(f"{check.network}/held_out_loss", check.held_out_loss, check.step)
+            board.add_scalar(f"{check.network}/learning_rate", check.learning_rate, check.step)
+
+        return train_bundle(data, out, config, told, device=device, checkpoint=checkpoint)
+
+
+def _report(log: Path, out: Path, bundle: ModelBundle, checks: list[Check], took_s: float) -> None:
+    console.print(metrics_table(bundle.metrics))
+    data, title = bundle.index["data"], f"bundle {bundle.sha256[:12]}"
+    training_figure(checks, title).savefig(log / "training.png")
+    told = {name: max(check.step for check in checks if check.network == name) for name in ("dynamics", "score")}
+    lines = [
+        f"# {title}",
+        "",
+        f"{data['transitions']} transitions of {data['demonstrations']} demonstrations, sha256 {data['sha256'][:12]}.",
+        *(f"The {n} stopped at step {told[n]} and kept step {bundle.metrics[n]['best_step']}." for n in told),
+        f"It took {took_s:.0f} s since training began or went on.",
+        "",
+        "![losses](training.png)",
+        "",
+        f"Measured on {bundle.metrics['held_out_demonstrations']} demonstrations that were held out:",
+        "",
+        "| figure | value |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows(bundle.metrics)),
+    ]
+    (log / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    console.print(f"bundle {bundle.sha256[:12]}: {out}\ncurves and report: {log}/report.md, training.png")
