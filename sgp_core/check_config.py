@@ -57,7 +57,8 @@ class CheckConfig(Config):
 
     error_most_m: float = setting(
         MpcConfig().goal_tolerance_m,
-        "largest mean marker error of one step (pushes) and of four; by default goal_tolerance_m",
+        "largest mean marker error of one step (pushes) and of four, and distance from a rigid box of any marker in a"
+        " plan; by default goal_tolerance_m",
         unit="m",
         low=1e-4,
         high=1.0,
@@ -67,15 +68,17 @@ class CheckConfig(Config):
     )
     rigid_most_m: float = setting(
         EstimatorConfig().rigid_tolerance_m,
-        "largest distance of a marker from the fitted box; by default the estimator's rigid_tolerance_m",
+        "largest distance of a marker from a rigid box after score descent; by default rigid_tolerance_m",
         unit="m",
         low=1e-4,
         high=1.0,
     )
     share_least: float = setting(
-        0.9, "share of descents, of plans, and of tuples under the bound that must do", low=0.0, high=1.0
+        0.9, "share of descents, of plans, and of errors within the bound that must do", low=0.0, high=1.0
     )
-    broken_share: float = setting(0.8, "share of tuples under the bound below which it fails", low=0.0, high=1.0)
+    broken_share: float = setting(
+        0.8, "share of plans, and of errors within the bound, below which a warning is a failure", low=0.0, high=1.0
+    )
     spacing_quantile: float = setting(
         0.95, "quantile of held-out distances to the data that still counts as on the data", low=0.5, high=1.0
     )

@@ -133,19 +133,22 @@ def lands_rigid(landed: list[Landing], config: CheckConfig) -> Check:
 
 def plans_rigid(torn: list[Tear], config: CheckConfig) -> Check:
     """Figs. 4C and 4D: what plans predict stays a box, with the penalty."""
-    most_mm = config.rigid_most_m * 1e3
+    most_mm = config.error_most_m * 1e3
     mm = np.array([pair.torn_mm for pair in torn])
     shares = (mm <= most_mm).mean(axis=0)
-    good = bool(shares[1] >= config.share_least)
+    verdict = _graded(float(shares[1]), config)
     without, with_penalty = (f"{column.mean():.2f} mm, at most {column.max():.2f}" for column in mm.T)
     return Check(
         name="plans stay rigid",
-        verdict=Verdict.PASS if good else Verdict.FAIL,
+        verdict=verdict,
         measured=f"worst marker of four predicted steps, mean of {len(mm)} plans: {with_penalty} with beta"
         f" {config.beta:g}; {without} without",
-        threshold=f"{config.share_least:.0%} of the plans with beta {config.beta:g} within {most_mm:g} mm",
-        why="a box does not deform: a plan that needs it to rests on errors of the model",
-        remedy="" if good else "raise beta (--set beta=...), or collect more demonstrations and train again",
+        threshold=f"{config.share_least:.0%} of the plans with beta {config.beta:g} within {most_mm:g} mm"
+        f" (fails below {config.broken_share:.0%})",
+        why="a marker so far from any rigid box is predicted at least so wrong; the goal counts as reached within that",
+        remedy=""
+        if verdict == Verdict.PASS
+        else "raise beta (--set beta=...), or collect more demonstrations and train again",
         values={
             "beta": config.beta,
             "torn_mm": mm.tolist(),
@@ -182,8 +185,8 @@ def bound_holds(bound: ErrorBound, push_mm: float | None, config: CheckConfig) -
     """Prop. 2 on tuples held out: how often the bound holds, and how loose it is."""
     coverage, median_mm, estimate = bound.coverage(), float(np.median(bound.bound_m)) * 1e3, bound.lipschitz
     vacuous = push_mm is not None and median_mm > push_mm
-    verdict = Verdict.FAIL if coverage < config.broken_share else Verdict.PASS
-    if verdict == Verdict.PASS and (coverage < config.share_least or vacuous):
+    verdict = _graded(coverage, config)
+    if verdict == Verdict.PASS and vacuous:
         verdict = Verdict.WARN
     source = (
         f"reverse Weibull fit, {min(estimate.locations) * 1e3:.1f} to {max(estimate.locations) * 1e3:.1f} over seeds"
@@ -225,6 +228,10 @@ def pose_words(pose: Pose) -> str:
     return f"({pose[0]:.2f}, {pose[1]:.2f}, {math.degrees(pose[2]):.0f} deg)"
 
 
+def _graded(share: float, config: CheckConfig) -> Verdict:
+    return Verdict.FAIL if share < config.broken_share else Verdict.WARN if share < config.share_least else Verdict.PASS
+
+
 def _unknown(name: str, threshold: str, why: str, remedy: str) -> Check:
     return Check(
         name=name,
@@ -238,4 +245,6 @@ def _unknown(name: str, threshold: str, why: str, remedy: str) -> Check:
 
 
 def _listed(sigmas: list[float]) -> str:
+    if len(sigmas) > 3:
+        return f"{sigmas[0]:.2g} and {len(sigmas) - 1} more levels"
     return ", ".join(f"{sigma:.2g}" for sigma in sigmas)

@@ -98,7 +98,7 @@ def descend(bundle: ModelBundle, z: Tensor, levels: Iterable[int] | None = None)
         levels: indices of the noise levels, one after the other; all of them, high to low, when left out.
     """
     scales, size = bundle.normalizer.scales(), bundle.layout.state_size
-    centre = torch.tensor((*bundle.normalizer.x_centre, 0.0, 0.0))
+    centre = torch.tensor((*bundle.normalizer.x_centre, 0.0, 0.0), dtype=scales.dtype)
     with torch.no_grad():
         for level in range(len(bundle.sigmas)) if levels is None else levels:
             sigma = bundle.sigmas[level]
