@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from sgp_core.bundle import ModelBundle
@@ -86,12 +89,19 @@ def score_descent(bundle: ModelBundle, data: Transitions, seed: int) -> dict[str
     }
 
 
-def descend(bundle: ModelBundle, z: Tensor) -> Tensor:
-    """Descend the smoothed distance to data from z (B, 2N+4), normalised, through the whole ladder (Prop. 1)."""
+def descend(bundle: ModelBundle, z: Tensor, levels: Iterable[int] | None = None) -> Tensor:
+    """Descend the smoothed distance to data from z (B, 2N+4), normalised, through the ladder (Prop. 1).
+
+    Args:
+        bundle: with the learned score.
+        z: where to begin.
+        levels: indices of the noise levels, one after the other; all of them, high to low, when left out.
+    """
     scales, size = bundle.normalizer.scales(), bundle.layout.state_size
-    centre = torch.tensor((*bundle.normalizer.x_centre, 0.0, 0.0))
+    centre = torch.tensor((*bundle.normalizer.x_centre, 0.0, 0.0), dtype=scales.dtype)
     with torch.no_grad():
-        for level, sigma in enumerate(bundle.sigmas):
+        for level in range(len(bundle.sigmas)) if levels is None else levels:
+            sigma = bundle.sigmas[level]
             for _ in range(DESCENT_STEPS):
                 metres = z * scales + centre
                 score = bundle.score(metres[:, :size], metres[:, size:], torch.full((len(z),), level))
@@ -99,17 +109,26 @@ def descend(bundle: ModelBundle, z: Tensor) -> Tensor:
     return z
 
 
-def rigid_error_mm(layout: MarkerLayout, x: np.ndarray) -> np.ndarray:
-    """Mean distance of the markers from the best-fitting rigid layout (B,) [mm], for states (B, 2N+2) [m]."""
+def rigid_error_mm(layout: MarkerLayout, x: Float[ndarray, "B nx"]) -> Float[ndarray, "B"]:
+    """Mean distance of the markers from the best-fitting rigid layout [mm], for states [m]."""
+    return off_rigid_mm(layout, x).mean(axis=-1)
+
+
+def off_rigid_mm(layout: MarkerLayout, x: Float[ndarray, "B nx"]) -> Float[ndarray, "B N"]:
+    """Distance of each marker from the best-fitting rigid layout [mm], for states [m]."""
     markers = layout.markers(x)
     fitted = np.array([layout.markers_at(*layout.pose_of(m)) for m in markers])
-    return np.linalg.norm(markers - fitted, axis=-1).mean(axis=-1) * 1e3
+    return np.linalg.norm(markers - fitted, axis=-1) * 1e3
+
+
+def states_of(bundle: ModelBundle, z: Tensor) -> Float[ndarray, "B nx"]:
+    """States [m; table] of normalised tuples (B, 2N+4)."""
+    size = bundle.layout.state_size
+    return z.double().numpy()[:, :size] * bundle.normalizer.x_scale + np.asarray(bundle.normalizer.x_centre)
 
 
 def _rigid_of(bundle: ModelBundle, z: Tensor) -> float:
-    size = bundle.layout.state_size
-    x = z.double().numpy()[:, :size] * bundle.normalizer.x_scale + np.asarray(bundle.normalizer.x_centre)
-    return float(rigid_error_mm(bundle.layout, x).mean())
+    return float(rigid_error_mm(bundle.layout, states_of(bundle, z)).mean())
 
 
 def _marker_error_mm(layout: MarkerLayout, found: np.ndarray, true: np.ndarray) -> np.ndarray:

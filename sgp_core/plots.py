@@ -69,6 +69,24 @@ def save_figure(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=DPI)
 
 
+def draw_outline(
+    axes: Axes,
+    layout: MarkerLayout,
+    pose: tuple[float, float, float],
+    colour: str,
+    *,
+    alpha: float = 1.0,
+    dashed: bool = False,
+) -> None:
+    """The box seen from above at a pose [m, rad; table]."""
+    style = (0, (4, 2.5)) if dashed else "solid"
+    axes.add_patch(
+        Polygon(
+            _outline(layout, pose), fill=False, edgecolor=colour, alpha=alpha, linewidth=1.2, linestyle=style, zorder=4
+        )
+    )
+
+
 def quiet(axes: Axes, x: str, y: str, title: str = "") -> None:
     """Labels, and as little else as can be, for one diagram of several."""
     axes.set_title(title, color=INK, fontsize=9)

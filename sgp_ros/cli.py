@@ -28,6 +28,7 @@ from sgp_core.types import Goal, State
 from sgp_ros import calibrate, dataset
 from sgp_ros.bag_states import Reading
 from sgp_ros.bench import bench
+from sgp_ros.check import check
 from sgp_ros.metrics_table import metrics_table
 from sgp_ros.options import (
     ArmOption,
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(dataset.app, name="dataset")
 app.command()(bench)
+app.command()(check)
 app.command()(replay)
 app.command()(train)
 console = Console(highlight=False)

@@ -15,6 +15,8 @@ from jaxtyping import install_import_hook
 # stands, nor in `data`, which checks shapes itself, in words for people.
 CHECKED = (
     "assembly",
+    "check_measures",
+    "error_bound",
     "estimation",
     "evaluation",
     "frames",
