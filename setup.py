@@ -84,7 +84,7 @@ setup(
             "ros-std-srvs",  # Trigger and SetBool services
             "ros-visualization-msgs",  # plan_markers
         ],
-        "view": ["rerun-sdk>=0.23"],  # `sgp view`: a live graph or a bag in a browser
+        "view": ["rerun-sdk>=0.41"],  # `sgp view`: a live graph or a bag in a browser
         "test": TESTS,  # by this name `colcon test` knows that it has to call pytest
         "dev": [
             *TESTS,

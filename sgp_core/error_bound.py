@@ -141,8 +141,10 @@ def bound_between(
     largest of them, because the constant of Prop. 2 is a local one.
 
     Args:
-        z_known, e_known: the data, and the model's error there [m].
-        z, e: where the bound is tried, and the error there [m].
+        z_known: the data, normalised.
+        e_known: the model's error there [m].
+        z: where the bound is tried, normalised.
+        e: the error there [m].
         group: demonstration of each z.
         seed: of batches and, where there are more than 2000 data, of the choice among them.
     """

@@ -42,7 +42,7 @@ def trajectory_figure(
         title: one line above the picture.
         subtitle: a second, quieter line.
     """
-    corners = np.concatenate([_outline(layout, pose) for pose in (*box_poses[:: max(1, len(box_poses) // 50)], goal)])
+    corners = np.concatenate([outline(layout, pose) for pose in (*box_poses[:: max(1, len(box_poses) // 50)], goal)])
     reach = np.concatenate([corners, pusher_m - layout.pusher_radius_m, pusher_m + layout.pusher_radius_m])
     low, high = reach.min(axis=0) - MARGIN_M, reach.max(axis=0) + MARGIN_M
     width_in = 8.0
@@ -82,7 +82,7 @@ def draw_outline(
     style = (0, (4, 2.5)) if dashed else "solid"
     axes.add_patch(
         Polygon(
-            _outline(layout, pose), fill=False, edgecolor=colour, alpha=alpha, linewidth=1.2, linestyle=style, zorder=4
+            outline(layout, pose), fill=False, edgecolor=colour, alpha=alpha, linewidth=1.2, linestyle=style, zorder=4
         )
     )
 
@@ -120,17 +120,17 @@ def _draw_box(axes: Axes, layout: MarkerLayout, poses: Float[ndarray, "M 3"]) ->
     shown = _evenly_along_the_way(poses, OUTLINES)
     for age, index in zip(np.linspace(0.15, 0.7, len(shown)), shown, strict=True):
         axes.add_patch(
-            Polygon(_outline(layout, poses[index]), fill=False, edgecolor=BOX, alpha=age, linewidth=1.1, zorder=3)
+            Polygon(outline(layout, poses[index]), fill=False, edgecolor=BOX, alpha=age, linewidth=1.1, zorder=3)
         )
-    axes.add_patch(Polygon(_outline(layout, poses[-1]), facecolor=BOX, edgecolor="none", alpha=0.16, zorder=3))
-    axes.add_patch(Polygon(_outline(layout, poses[-1]), fill=False, edgecolor=BOX, linewidth=2.0, zorder=5))
+    axes.add_patch(Polygon(outline(layout, poses[-1]), facecolor=BOX, edgecolor="none", alpha=0.16, zorder=3))
+    axes.add_patch(Polygon(outline(layout, poses[-1]), fill=False, edgecolor=BOX, linewidth=2.0, zorder=5))
     axes.scatter(tracks[0, :, 0], tracks[0, :, 1], s=9, color=BOX, alpha=0.3, linewidths=0, zorder=4)
     axes.scatter(tracks[-1, :, 0], tracks[-1, :, 1], s=24, color=BOX, edgecolors="white", linewidths=0.8, zorder=7)
 
 
 def _draw_goal(axes: Axes, layout: MarkerLayout, goal: tuple[float, float, float]) -> None:
     axes.add_patch(
-        Polygon(_outline(layout, goal), fill=False, edgecolor=GOAL, linewidth=1.8, linestyle=(0, (4, 2.5)), zorder=6)
+        Polygon(outline(layout, goal), fill=False, edgecolor=GOAL, linewidth=1.8, linestyle=(0, (4, 2.5)), zorder=6)
     )
     x_m, y_m = layout.markers_at(*goal).T
     axes.scatter(x_m, y_m, s=60, marker="o", facecolors="none", edgecolors=GOAL, linewidths=1.2, zorder=6)
@@ -168,7 +168,7 @@ def _legend() -> list[Line2D | Patch]:
     ]
 
 
-def _outline(layout: MarkerLayout, pose: tuple[float, float, float] | ndarray) -> Float[ndarray, "4 2"]:
+def outline(layout: MarkerLayout, pose: tuple[float, float, float] | ndarray) -> Float[ndarray, "4 2"]:
     """Corners of the box seen from above [m; table]."""
     half = np.asarray(layout.box_size_m[:2]) / 2.0
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half

@@ -43,6 +43,7 @@ from sgp_ros.options import (
 from sgp_ros.replay import replay
 from sgp_ros.rig_files import replayed_topics
 from sgp_ros.train import train
+from sgp_ros.view import view
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,6 +57,7 @@ app.command()(bench)
 app.command()(check)
 app.command()(replay)
 app.command()(train)
+app.command()(view)
 console = Console(highlight=False)
 
 LayoutOption = Annotated[Path | None, typer.Option(help="marker layout YAML; config/layout.yaml when left out")]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from builtin_interfaces.msg import Time
     from diagnostic_msgs.msg import DiagnosticArray
     from geometry_msgs.msg import Pose, PoseArray, PoseStamped, Vector3Stamped
+    from visualization_msgs.msg import MarkerArray
 
 TABLE = "table"
 MOCAP = "mocap"
@@ -153,3 +154,31 @@ def pusher_report_from_msg(message: DiagnosticArray) -> PusherReport:
         )
     except (KeyError, ValueError) as error:
         raise InputError(f"pusher_state is malformed ({error!r}); start the pusher_node of the same version") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What `plan_markers` tells of a plan."""
+
+    stamp_s: float  # when it begins
+    markers_m: Float[ndarray, "T+1 N 2"]  # of the box, as predicted [m; table]
+    pusher_m: Float[ndarray, "T+1 2"]  # [m; table]
+    goal_m: Float[ndarray, "N 2"]  # of the markers [m; table]
+
+
+def planned_from_msg(message: MarkerArray, layout: MarkerLayout) -> Planned:
+    """The plan that `messages.plan_to_markers` put into lines. Raises InputError: of another layout or version."""
+    lines = {marker.id: np.array([[p.x, p.y] for p in marker.points]).reshape(-1, 2) for marker in message.markers}
+    ways = [lines.get(number, np.zeros((0, 2))) for number in range(layout.count + 2)]
+    lengths = {len(way) for way in ways[:-1]}
+    if len(lines) != layout.count + 2 or len(lengths) != 1 or 0 in lengths or len(ways[-1]) != layout.count:
+        raise InputError(
+            f"plan_markers holds {len(lines)} lines, expected are those of {layout.count} markers, pusher and goal; see"
+            " --layout"
+        )
+    return Planned(
+        stamp_s=seconds(message.markers[0].header.stamp),
+        markers_m=np.stack(ways[:-2], axis=1),
+        pusher_m=ways[-2],
+        goal_m=ways[-1],
+    )
