@@ -45,17 +45,9 @@ def main(minutes: float = 10.0, rate: float = 240.0) -> None:
         count = write(bag, minutes, rate)
         size_mb = sum(file.stat().st_size for file in bag.iterdir()) / 1e6
         print(f"{minutes:g} min at {rate:g} Hz: {count} messages, {size_mb:.0f} MB")
-        words = [
-            "-c",
-            "from sgp_ros.cli import main; main()",
-            "dataset",
-            "from-bag",
-            str(bag),
-            "-o",
-            f"{folder}/data.npz",
-        ]
+        sgp = [sys.executable, "-c", "from sgp_ros.cli import main; main()"]
         began_s = time.perf_counter()
-        subprocess.run([sys.executable, *words], check=True)
+        subprocess.run([*sgp, "dataset", "from-bag", str(bag), "-o", f"{folder}/data.npz"], check=True)
         took_s = time.perf_counter() - began_s
         peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024.0
         speed = minutes * 60.0 / took_s
