@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Annotated
@@ -64,12 +65,17 @@ def train(
         console.print(f"going on with an interrupted training: {told}")
     torch.set_num_threads(threads)
     began_s = time.perf_counter()
+    # SIGINT too: a shell starts its background jobs with SIGINT ignored.
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         bundle, checks = _trained(transitions, out, config, device, log, checkpoint)
     except KeyboardInterrupt:
         kept = "the same command goes on from the last check" if checkpoint.steps else "nothing was written yet"
         console.print(f"interrupted; {kept}")
         raise typer.Exit(INTERRUPTED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     checkpoint.remove()
     _report(log, out, bundle, checks, time.perf_counter() - began_s)
 
