@@ -18,7 +18,7 @@ from sgp_core.checks import held_out_metrics
 from sgp_core.config import TrainConfig
 from sgp_core.data import Transitions
 from sgp_core.fitting import Check
-from sgp_core.training import Trained, train, tuples_of
+from sgp_core.training import Trained, sample, train, tuples_of
 
 REFERENCE_AT_MOST = 5000  # tuples kept for the distance to data; more make every plan slower and the file larger
 CORESET_OF = 200_000  # tuples they are chosen from; more take minutes and cover no more
@@ -49,11 +49,10 @@ def train_bundle(
     """
     train_data, held_out = data.split(config.held_out, config.seed)
     trained = train(train_data, held_out, config, told, device=device, checkpoint=checkpoint)
-    some = np.random.default_rng(config.seed).permutation(len(train_data))[:CORESET_OF]
-    some = np.sort(some) if len(train_data) > CORESET_OF else np.arange(len(train_data))
+    some = sample(len(train_data), CORESET_OF, config.seed).numpy()
     kept = some[coreset(tuples_of(train_data.select(some), trained.normalizer), REFERENCE_AT_MOST)]
     index = _index(data, train_data, trained, config)
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path / "partial"
     save_bundle(
         partial,
         dynamics=script(trained.dynamics),

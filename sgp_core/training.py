@@ -71,7 +71,7 @@ def train(
         dynamics = DynamicsInMetres(DynamicsMLP(markers, config.hidden, config.layers), normalizer)
         score = ScoreMLP(2 * markers + 4, len(sigmas), config.hidden, config.layers)
     batches, seen = _Batches(train_data, normalizer, device), _Batches(held_out, normalizer, device)
-    rows = _sample(len(held_out), HELD_OUT_ROWS, config.seed)
+    rows = sample(len(held_out), HELD_OUT_ROWS, config.seed)
     levels = torch.tensor(sigmas, device=device)
 
     def dynamics_loss(chosen: Tensor, source: _Batches = batches) -> Tensor:
@@ -153,7 +153,7 @@ class _Batches:
         return self.normalizer.normalize(x, u).float().to(self.device)
 
 
-def _sample(count: int, at_most: int, seed: int) -> Tensor:
+def sample(count: int, at_most: int, seed: int) -> Tensor:
     """All indices, or as many as allowed, drawn once."""
     if count <= at_most:
         return torch.arange(count)

@@ -229,7 +229,7 @@ class MpcNode(SgpNode):
             self._report(Fault(reason=Reason.PLANNER_ERROR, text=f"planning failed: {outcome.error}"))
             return
         self._carry = decision.carry
-        self._record.add(decision, outcome.job.state)
+        self._record.add(decision, outcome.job)
         if decision.plan is not None and decision.plan.status is not PlanStatus.FAILED:
             self._publish_plan(decision.plan, outcome.job.goal)
         step = decision.step

@@ -7,8 +7,9 @@ from collections import deque
 import numpy as np
 
 from sgp_core.mpc import Decision
-from sgp_core.types import Plan, State
+from sgp_core.types import Plan
 from sgp_ros.convert import NS
+from sgp_ros.planning import Job
 
 TIMES_KEPT = 1000
 EXPECTED_FROM = 15
@@ -23,7 +24,7 @@ class PlanRecord:
         self.overruns = 0  # cycles without a plan of their own
         self.late = 0  # steps dropped because they came too late
         self._plan: Plan | None = None
-        self._planned_from_ns = 0
+        self._job: Job | None = None
         self._marker_error_m = self._yaw_error_rad = NAN
         self._solve_s: deque[float] = deque(maxlen=TIMES_KEPT)
         self._wall_s: deque[float] = deque(maxlen=EXPECTED_FROM)
@@ -47,9 +48,9 @@ class PlanRecord:
         self.steps += 1
         self._latency_s.append(latency_s)
 
-    def add(self, decision: Decision, state: State) -> None:
-        """Take the outcome of one control cycle, and the state it began with."""
-        self._plan, self._planned_from_ns = decision.plan, round(state.stamp_s * NS)
+    def add(self, decision: Decision, job: Job) -> None:
+        """Take the outcome of one control cycle, and what it began with."""
+        self._plan, self._job = decision.plan, job
         self._marker_error_m, self._yaw_error_rad = decision.marker_error_m, decision.yaw_error_rad
         if decision.plan is not None:
             self._solve_s.append(decision.plan.solve_s)
@@ -65,12 +66,23 @@ class PlanRecord:
             "objective": NAN if self._plan is None else self._plan.objective,
             "data_distance": NAN if self._plan is None else self._plan.data_distance,
             "iterations": 0 if self._plan is None else self._plan.iterations,
-            "schedule": "" if self._plan is None else ",".join(map(str, self._plan.schedule)),  # per noise level
-            "planned_from_ns": self._planned_from_ns,  # stamp of that state: what a replay has to plan from
+            **self._began_with(),
             "steps": self.steps,
             "overruns": self.overruns,
             "late_steps": self.late,
             "misses": self.overruns + self.late,
+        }
+
+    def _began_with(self) -> dict[str, object]:
+        """What a replay needs to make the same plan again, beside the state of that stamp and the last plan."""
+        job, outlook = self._job, self._job.outlook if self._job else None
+        motion_m = (NAN, NAN) if outlook is None else outlook.motion_m
+        return {
+            "planned_from_ns": 0 if job is None else round(job.state.stamp_s * NS),
+            "executed": job is not None and job.executed,  # whether the pusher carried out the last step
+            "motion_x_m": float(motion_m[0]),  # what the pusher does until the plan begins
+            "motion_y_m": float(motion_m[1]),
+            "schedule": "" if self._plan is None else ",".join(map(str, self._plan.schedule)),  # per noise level
         }
 
 

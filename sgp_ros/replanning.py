@@ -1,9 +1,9 @@
 """Plans again from a bag, decision by decision: the states, goals, steps and reports that mpc_node had, and no clock.
 
-The node's timing is not imitated but read off the recording: `status` tells from which state each plan was made, `plan`
-for which instant. The planner then gets the same state, outlook and warm start, its random restarts follow from the
-same seed, and it spends as many iterations at each noise level as the node had time for (`schedule`), so that with the
-same settings the same steps come out, and with others one sees where they differ.
+Nothing of the node's timing is imitated: `status` tells from which state each plan was made, what the pusher was about
+to do, and how many iterations each noise level had, `plan` for which instant it was made. The planner then gets the
+same state, outlook and warm start, and its random restarts follow from the same seed, so that with the same settings
+the same steps come out, and with others one sees where they differ.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ from sgp_core.prediction import Outlook
 from sgp_core.types import Goal, Reason, State
 from sgp_ros import convert
 from sgp_ros.bag_states import Recorded, Take
-from sgp_ros.steps_sent import StepsSent
 
-REST_M = 1e-9  # a step of exactly zero is a hold
 SAME_STAMP_S = 2e-6
 SAME_M = 1e-9
 LONGEST_S = 30.0  # from a state to the instant its plan begins; anything else is another state's plan
@@ -44,6 +42,8 @@ class Decided:
     start_s: float  # instant the plan begins; NaN without a plan
     plan_u: Float[ndarray, "T 2"] | None  # its steps [m; table]
     objective: float
+    executed: bool  # whether the pusher had carried out the last step
+    motion_m: Float[ndarray, "2"]  # what it would do until the plan begins [m; table]; NaN without an outlook
     schedule: tuple[int, ...]  # iterations at each noise level
 
     @property
@@ -70,8 +70,6 @@ class Log:
         self._layout = bundle.layout
         self.decisions: list[Decided] = []
         self.goals: list[tuple[float, Goal]] = []  # time of recording, and the goal
-        self.steps: list[tuple[float, int, ndarray]] = []  # time of recording, stamp [ns], displacement
-        self.reports: list[tuple[float, convert.PusherReport]] = []
         self.states: dict[int, ndarray] = {}  # as mocap_node published them, by stamp [ns]
         self.refused: list[str] = []
         self._path: Any = None
@@ -79,9 +77,7 @@ class Log:
         self.takers: dict[str, Take] = {
             "plan": self._take_path,
             "status": self._take_status,
-            "step": self._take_step,
             "state": self._take_state,
-            "pusher_state": self._take_report,
             "goal_pose": lambda m, at_s: self._take_goal(lambda: convert.goal_from_pose(m, self._layout), at_s),
             "goal_markers": lambda m, at_s: self._take_goal(lambda: convert.goal_from_markers(m, self._layout), at_s),
         }
@@ -95,17 +91,8 @@ class Log:
         if not self.goals or not np.array_equal(goal.markers_m, self.goals[-1][1].markers_m):
             self.goals.append((received_s, goal))  # the same goal again is no news
 
-    def _take_report(self, message: Any, received_s: float) -> None:
-        try:
-            self.reports.append((received_s, convert.pusher_report_from_msg(message)))
-        except InputError as error:
-            self.refused.append(str(error))
-
     def _take_path(self, message: Any, _received_s: float) -> None:
         self._path = message
-
-    def _take_step(self, message: Any, received_s: float) -> None:
-        self.steps.append((received_s, convert.stamp_ns(message.header.stamp), _xy(message.vector)))
 
     def _take_state(self, message: Any, _received_s: float) -> None:
         x = np.array([_xy(pose.position) for pose in message.poses]).reshape(-1)
@@ -131,7 +118,9 @@ class Log:
                 start_s=start_s,
                 plan_u=plan_u,
                 objective=float(values["objective"]),
-                schedule=tuple(int(count) for count in values.get("schedule", "").split(",") if count),
+                executed=values["executed"] == "true",
+                motion_m=np.array([float(values[name]) for name in ("motion_x_m", "motion_y_m")]),
+                schedule=tuple(int(count) for count in values["schedule"].split(",") if count),
             )
         )
 
@@ -170,7 +159,6 @@ def replan(
         raise InputError("the bag holds no goal_pose or goal_markers; give --goal, as it was given to the nodes")
     near = Nearest(recorded.states)
     controller = Controller(bundle, dataclasses.replace(planner, budget_ms=0.0), mpc)
-    world = _World(log, bundle.step_duration_s, planner.speed_limit_mps)
     carry, compared = initial_carry(seed), []
     told: Goal | None = goal
     for number, was in enumerate(log.decisions):
@@ -179,23 +167,18 @@ def replan(
         if now is not told:
             carry, told = dataclasses.replace(carry, arrived=False), now
         state = near.at(was.state_stamp_ns)
-        world.listen_until(was.began_s)
         # The recorded node drew its random numbers whether the state is in the bag or not.
         drawn = controller.drawn(carry) if was.plan_u is not None else carry.generator_state
         if state is None or told is None:
             carry = dataclasses.replace(carry, generator_state=drawn)
             continue
-        outlook, executed = None, world.sent.executed(world.pusher)
-        if np.isfinite(was.start_s):
-            motion_m = world.sent.motion_m(world.pusher, state.stamp_s, was.start_s)
-            outlook = Outlook(start_s=was.start_s, motion_m=motion_m)
+        outlook = Outlook(start_s=was.start_s, motion_m=was.motion_m) if np.isfinite(was.start_s) else None
         schedule = was.schedule if as_scheduled and was.schedule else None
-        decision = controller.control(state, told, carry, executed=executed, outlook=outlook, schedule=schedule)
+        decision = controller.control(state, told, carry, executed=was.executed, outlook=outlook, schedule=schedule)
         carry = dataclasses.replace(decision.carry, generator_state=drawn)
         if carry.u is not None and was.plan_u is not None:
             # Each decision from what the recorded one had: differences do not add up.
             carry = dataclasses.replace(carry, u=was.plan_u)
-        world.sent.planned_anew()
         off_m = float("nan")
         if decision.plan is not None and was.u is not None:
             off_m = float(np.linalg.norm(decision.plan.u[0] - was.u))
@@ -220,29 +203,6 @@ class Nearest:
         index = int(np.searchsorted(self._stamps_s, stamp_s - SAME_STAMP_S))
         found = index < len(self._states) and abs(self._stamps_s[index] - stamp_s) <= SAME_STAMP_S
         return self._states[index] if found else None
-
-
-class _World:
-    """Steps and reports up to an instant."""
-
-    def __init__(self, log: Log, step_duration_s: float, speed_limit_mps: float) -> None:
-        self._log, self._speed_limit_mps, self._heard = log, speed_limit_mps, 0
-        self.sent = StepsSent(step_duration_s)
-        self.pusher: convert.PusherReport | None = None
-
-    def listen_until(self, time_s: float) -> None:
-        steps = self._log.steps
-        while self._heard < len(steps) and steps[self._heard][0] <= time_s:
-            received_s, stamp_ns, u = steps[self._heard]
-            if np.linalg.norm(u) < REST_M:
-                self.sent.hold(received_s)
-            else:
-                self.sent.add(stamp_ns, u, received_s, self._speed_limit_mps, None, _NO_GOAL)
-            self._heard += 1
-        self.pusher = _latest(self._log.reports, time_s)
-
-
-_NO_GOAL = Goal(markers_m=np.zeros((0, 2)))  # nobody asks where a recorded step leads
 
 
 def _latest(entries: list[tuple[float, Any]], time_s: float) -> Any:

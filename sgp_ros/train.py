@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -25,6 +24,7 @@ from sgp_ros.metrics_table import metrics_table, rows
 from sgp_ros.options import pairs
 
 INTERRUPTED = 130
+OWN_FILES = ("checkpoint.pt", "events.out.tfevents.*", "training.png", "report.md")  # of a training, in its log folder
 console = Console(highlight=False)
 
 
@@ -56,8 +56,9 @@ def train(
     if (out / INDEX).exists() and not overwrite:
         raise InputError(f"{out} holds a bundle already; give another folder with --out, or --overwrite to replace it")
     transitions = Transitions.load(data)
-    if overwrite:
-        shutil.rmtree(log, ignore_errors=True)
+    if overwrite:  # and nothing else that may lie there
+        for old in (file for pattern in OWN_FILES for file in log.glob(pattern)):
+            old.unlink()
     about = {"data": transitions.sha256, "device": device, **config.to_dict()}
     checkpoint = Checkpoint(log / "checkpoint.pt", about)
     if checkpoint.steps:

@@ -16,7 +16,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from sgp_core.config import PlannerConfig
 from sgp_core.errors import InputError
-from sgp_core.workspace import Region
+from sgp_core.safety import region_of
 from sgp_ros.bag_states import Reading, read
 from sgp_ros.bags import Bag
 from sgp_ros.mocap_settings import MocapNodeConfig, load_layout
@@ -80,7 +80,7 @@ def view(
     given["namespace"] = namespace
     limits = {name: v for name, v in values_of("sim.yaml", given, "mpc_node").items() if name in REGION}
     planner = PlannerConfig().replaced(**limits)
-    region = Region(planner.workspace_m, planner.keep_out_m)
+    region = region_of(planner)
     reading = Reading.of("sim.yaml", given) if bag else None
     layout_file = str(values_of("sim.yaml", given, "mocap_node").get("layout_file", MocapNodeConfig().layout_file))
     with tempfile.TemporaryDirectory(prefix="sgp-view-") as folder:

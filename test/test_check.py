@@ -281,8 +281,8 @@ def distances(n: int, slope: float, seed: int) -> tuple[np.ndarray, np.ndarray, 
 def test_a_known_slope_is_found_and_the_bound_covers_what_it_claims(n, slope, seed):
     bound = bound_between(*distances(n, slope, seed), np.arange(100) // 5, seed)
     # In six dimensions hardly any pair of 400 points lies along the one coordinate that counts.
-    assert 0.8 * slope < bound.lipschitz.constant < 1.25 * slope
-    assert bound.coverage() >= 0.95
+    assert (0.93 if n <= 4 else 0.8) * slope < bound.lipschitz.constant < 1.25 * slope
+    assert bound.coverage() >= 0.98
     assert bound.coverage(bound.unseen_m) >= 0.9
     assert bound.looseness() >= 1.0
     # With the true constant the bound always holds: the estimate is all that may be short.

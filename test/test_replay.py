@@ -41,23 +41,22 @@ def test_a_demo_replays_as_it_was(finished_demo: Path, tmp_path: Path) -> None:
     assert found["states_identical"] >= 0.9
     assert found["states_off_mm_max"] < 3.0
     assert found["steps"] >= summary["steps"] >= 3
-    # And hears of a step or of the pusher a moment earlier or later than the recorder; the sample bag is exact.
-    assert found["off_mm_median"] < 1.0
-    assert found["steps_within_tolerance"] >= 0.5
+    assert found["off_mm_median"] < 0.01
+    assert found["steps_within_tolerance"] >= 0.7
     assert found["same_verdict"] == 1.0
     # Again, to the last bit.
     assert replayed(finished_demo / "bag", tmp_path / "b")["rows"] == found["rows"]
 
 
 def test_the_sample_bag_replays_to_the_last_bit(tmp_path: Path) -> None:
-    """Recorded once and kept: `sgp demo --goal left --seed 5`, less what a replay does not read."""
-    found = replayed(Path(__file__).parent / "sample_bag", tmp_path, seed=5)
-    assert found["states_recorded"] == 660
+    """Recorded once and kept: `sgp demo --goal left --seed 7`, less what a replay does not read."""
+    found = replayed(Path(__file__).parent / "sample_bag", tmp_path, seed=7)
+    assert found["states_recorded"] == 549
     assert found["states_matched"] == found["states_identical"] == 1.0
-    assert found["steps"] == 7
+    assert found["steps"] == 8
     # Another processor rounds otherwise, and a plan is where many thousand roundings lead.
     assert found["steps_within_tolerance"] >= 0.85
-    assert found["off_mm_median"] < 0.2
+    assert found["off_mm_median"] < 0.01
     assert found["same_verdict"] == 1.0
 
 

@@ -166,3 +166,25 @@ def test_millimetres_are_refused() -> None:
     data = glued(12)
     with pytest.raises(InputError, match=r"x holds a position of [0-9.]+ m, more than 20; divide by 1000 if these are"):
         Transitions(**{**vars(data), "x": data.x * 1e3})
+
+
+def test_overwriting_leaves_what_others_put_into_the_log_folder(data_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "notes.txt").write_text("precious")
+    words = [
+        "train",
+        data_file,
+        "--out",
+        tmp_path / "bundle",
+        "--log",
+        tmp_path / "log",
+        *SETTINGS,
+        "--set",
+        "steps=50",
+    ]
+    sgp(*words)
+    sgp(*words, "--overwrite")
+    assert (tmp_path / "log" / "notes.txt").read_text() == "precious"
+    assert len(list((tmp_path / "log").glob("events.out.tfevents.*"))) == 1
+    assert (tmp_path / "bundle" / "bundle.json").exists()
+    assert not (tmp_path / "bundle" / "partial").exists()
