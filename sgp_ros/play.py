@@ -5,6 +5,7 @@ Only what was measured is said again, and goals: a bag of a rig holds commands t
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -36,7 +37,8 @@ CLOCK_PERIOD_S = 0.01
 FOUND_WAIT_S = 5.0  # for the nodes to be discovered
 ANSWER_WAIT_S = 1.0  # for a state
 UNSEEN_WAIT_S = 0.1  # for samples that give none
-MATCHED_WAIT_S = 0.5  # after this side knows of a listener, until the listener knows of this side
+MATCHED_WAIT_S = 1.0  # after this side knows of a listener, until the listener and all others know of this side
+LIVE_CHECK_S = 0.1  # a rig that was discovered late, or started meanwhile
 STAMPS_PER_S = 1e6
 POLL_S = 0.0005
 GOALS = ("goal_pose", "goal_markers")
@@ -55,7 +57,7 @@ def play(path: Path, reading: Reading, *, rate: float, step: bool, loop: bool) -
         loop: again and again, until Ctrl-C.
 
     Raises:
-        InputError: the bag does not have the topics, or nobody listens.
+        InputError: the bag does not have the topics, nobody listens, or the rig is live, or comes alive meanwhile.
     """
     namespace = reading.namespace
     if path.suffix == ".bag":
@@ -139,6 +141,7 @@ class _Player:
         }
         self._measured = [publisher for topic, publisher in self._publishers.items() if topic not in goals]
         self._states = node.create_subscription(PoseArray, "state", _never_called, MANY_QOS)
+        self._checked_s = -math.inf
 
     def wait_until_ready(self) -> None:
         """Until somebody listens to what was measured; raises InputError when nobody does, or the rig is live."""
@@ -152,7 +155,11 @@ class _Player:
                 )
             time.sleep(0.05)
         time.sleep(MATCHED_WAIT_S)
+        self._refuse_live_rig()
+
+    def _refuse_live_rig(self) -> None:
         # On a rig's network, yesterday's goal and markers would move today's arm.
+        self._checked_s = time.monotonic()
         live = [name for name in (*self._publishers, "/clock") if self._node.count_publishers(name) > 1]
         live += ["pusher_state"] * self._node.count_publishers("pusher_state")
         if live:
@@ -162,7 +169,9 @@ class _Player:
             )
 
     def say(self, group: list[Raw]) -> None:
-        """Messages of an instant, and what time it is."""
+        """Messages of an instant, and what time it is; raises InputError when the rig is live."""
+        if time.monotonic() - self._checked_s > LIVE_CHECK_S:
+            self._refuse_live_rig()
         self._tell(group[-1].received_ns)
         for raw in group:
             self._publishers[raw.topic].publish(raw.data)

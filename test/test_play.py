@@ -112,6 +112,18 @@ class TestLive:
         graph.probe.destroy_publisher(pusher)
 
 
+class TestLiveLater:
+    def test_a_rig_that_comes_alive_ends_it(self, graph: Graph, bag: Path) -> None:
+        heard = graph.record(PoseArray, "state", MANY_QOS)
+        graph.start("mocap_node", use_sim_time="true")
+        graph.run("play", *command("play", bag, "--loop"))
+        graph.wait("a state", lambda: len(heard) > 0)
+        pusher = graph.probe.create_publisher(DiagnosticArray, "pusher_state", 1)
+        assert graph.wait_exit("play") == 2
+        assert "pusher_state: somebody publishes that already" in " ".join(graph.output("play").split())
+        graph.probe.destroy_publisher(pusher)
+
+
 class TestRecord:
     def test_what_was_published_is_in_the_bag_however_it_ends(self, graph: Graph, tmp_path: Path) -> None:
         signals = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
