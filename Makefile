@@ -73,7 +73,7 @@ $(VENV)/.installed: $(INPUTS) | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(INPUTS) | $(VENV)/bin/python
 	$(TORCH)
-	$(PIP) --constraint constraints.txt --editable '.[ros,view,dev]'
+	$(PIP) --constraint constraints.txt --editable '.[ros,view,baselines,dev]'
 	@touch $(VENV)/.installed $@
 
 # Jazzy's ROS packages stand before those of .venv; everything else is the same in both. The path of a package in .venv

@@ -67,6 +67,7 @@ setup(
         "rosbags>=0.10.10,<0.12",  # writes and reads bags without a ROS installation
         "mcap>=1.2,<2",  # reads what a recorder that was killed left of a bag
         "optuna>=4.0",  # `sgp tune`: proposes settings and keeps their results, also in a data base that machines share
+        "sqlalchemy>=2.0",  # what Optuna keeps results with; here only for the names of its errors
         "tensorboard>=2.16",  # curves of `sgp train`
     ],
     extras_require={
@@ -85,6 +86,7 @@ setup(
             "ros-visualization-msgs",  # plan_markers
         ],
         "view": ["rerun-sdk>=0.41"],  # `sgp view`: a live graph or a bag in a browser
+        "baselines": ["pytorch-mppi>=0.9,<1"],  # `sgp evaluate --planner mppi`: the library's MPPI to compare with
         "test": TESTS,  # by this name `colcon test` knows that it has to call pytest
         "dev": [
             *TESTS,

@@ -1,9 +1,11 @@
-"""Many closed loops over goals, settings and seeds, spread over the cores, and their table."""
+"""Many closed loops over planners, cases and seeds, spread over the cores, and their rows."""
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -13,17 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from sgp_core.bundle import load_bundle
-from sgp_core.config import MpcConfig, PlannerConfig, SimConfig
+from sgp_core.baselines.registry import Contender
+from sgp_core.bundle import ModelBundle, load_bundle
+from sgp_core.config import MpcConfig, PlannerConfig
 from sgp_core.evaluation import Run, run_loop
 from sgp_core.goals import Pose
+from sgp_core.mpc import Solver
 from sgp_core.planner import Planner
+from sgp_core.suites import Case
 from sgp_core.types import Goal, State
 
-SUITE, PLANNER = "paper", "sgp"
-BOX_START: Pose = (0.50, 0.0, 0.0)
-# A hand puts the box back to its start no better than this; without it every trial would be the same.
-START_SPREAD = (0.002, 0.002, 0.02)
+GOOD, FINE = (0.010, 5.0), (0.005, 3.0)  # mean marker error [m] and yaw error [deg] at the end
+Pairs = Sequence[tuple["Trial", Run]]  # trials and what came of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,53 +34,101 @@ class Trial:
     """One closed loop to be run, picklable."""
 
     bundle: Path
-    planner: PlannerConfig
+    contender: Contender
     mpc: MpcConfig
-    sim: SimConfig
-    goal_name: str
-    goal: Pose
-    seed: int
-    number: int
+    case: Case
+    seed: int  # the suite's
 
     def run(self) -> Run:
-        """Run it; the seed and the trial's number fix start and noise, whatever the goal and the settings."""
-        random = np.random.default_rng((self.seed, self.number))
-        box = np.asarray(BOX_START) + random.normal(0.0, 1.0, 3) * START_SPREAD
-        bundle = load_bundle(self.bundle)
+        """Run it; the case fixes everything random, whatever the planner."""
+        bundle, case = _bundle(self.bundle), self.case
         return run_loop(
             bundle,
-            self.planner,
+            self.contender.planner,
             self.mpc,
-            self.sim.replaced(seed=int(random.integers(2**31))),
-            Goal.from_pose(bundle.layout, *self.goal),
-            (float(box[0]), float(box[1]), float(box[2])),
+            case.sim,
+            Goal.from_pose(bundle.layout, *case.goal),
+            case.box,
+            case.pusher_m,
+            solver=_solver(self.contender, self.bundle),
+            camera=case.camera,
         )
 
 
+@functools.lru_cache(maxsize=4)
+def _bundle(path: Path) -> ModelBundle:
+    return load_bundle(path)
+
+
+@functools.lru_cache(maxsize=4)
+def _solver(contender: Contender, path: Path) -> Solver:
+    """Kept, because to compile one takes as long as to run with it, and it holds nothing from plan to plan."""
+    return contender.solver(_bundle(path))
+
+
 def trials_of(
-    bundle: Path, planners: list[PlannerConfig], mpc: MpcConfig, goals: dict[str, Pose], trials: int, seed: int
+    bundle: Path, contenders: Sequence[Contender], mpc: MpcConfig, cases: Sequence[Case], seed: int
 ) -> list[Trial]:
-    """The standard case for every setting, goal and trial."""
+    """Every case for every contender."""
     return [
-        Trial(bundle=bundle, planner=p, mpc=mpc, sim=SimConfig(), goal_name=name, goal=goal, seed=seed, number=n)
-        for p in planners
-        for name, goal in goals.items()
-        for n in range(trials)
+        Trial(bundle=bundle, contender=contender, mpc=mpc, case=case, seed=seed)
+        for contender in contenders
+        for case in cases
     ]
 
 
-def run_all(trials: list[Trial], jobs: int = 0, progress: Callable[[], None] = lambda: None) -> list[Run]:
-    """Run trials in `jobs` processes (0: one per core); the result does not depend on how many."""
+def run_all(trials: list[Trial], jobs: int = 0, progress: Callable[[], None] = lambda: None) -> Pairs:
+    """Run trials in `jobs` processes (0: one per core); without a time budget, how many changes nothing."""
     with ProcessPoolExecutor(jobs or os.cpu_count(), get_context("spawn"), initializer=_one_thread) as pool:
-        return list(_counted(pool.map(Trial.run, trials), progress))
+        return list(zip(trials, _counted(pool.map(Trial.run, trials), progress), strict=True))
 
 
-def rows(trials: list[Trial], runs: list[Run], bundle_sha256: str) -> list[dict[str, Any]]:
-    """One row per setting and goal; the standard deviation is over the trials."""
-    groups: dict[tuple[PlannerConfig, str], list[tuple[Trial, Run]]] = {}
-    for trial, run in zip(trials, runs, strict=True):
-        groups.setdefault((trial.planner, trial.goal_name), []).append((trial, run))
-    return [_row(planner, name, pairs, bundle_sha256) for (planner, name), pairs in groups.items()]
+def rows(pairs: Pairs, bundle_sha256: str) -> list[dict[str, Any]]:
+    """One row per contender and case; the standard deviations are over the trials."""
+    return [
+        {
+            "suite": some[0][0].case.suite,
+            "planner": contender.name,
+            "goal": name,
+            "beta": contender.planner.beta,
+            "seed": some[0][0].seed,
+            **figures([run for _, run in some]),
+            "bundle_sha256": bundle_sha256,
+        }
+        for (contender, name), some in grouped(pairs, lambda trial: (trial.contender, trial.case.name)).items()
+    ]
+
+
+def figures(runs: Sequence[Run]) -> dict[str, Any]:
+    """Means, spreads and rates of some runs."""
+    plan_s = [s for run in runs for s in run.plan_s]
+    cost = [run.cost_cm2 for run in runs]
+    error_mm = [run.error_m * 1e3 for run in runs]
+    yaw_deg = [float(np.degrees(run.yaw_rad)) for run in runs]
+    return {
+        "trials": len(runs),
+        "mean_cost_cm2": float(np.mean(cost)),
+        "std_cost_cm2": _spread(cost),
+        "mean_error_mm": float(np.mean(error_mm)),
+        "std_error_mm": _spread(error_mm),
+        "mean_yaw_deg": float(np.mean(yaw_deg)),
+        "std_yaw_deg": _spread(yaw_deg),
+        "success_rate": float(np.mean([run.success for run in runs])),
+        "rate_10mm_5deg": float(np.mean([run.within(*GOOD) for run in runs])),
+        "rate_5mm_3deg": float(np.mean([run.within(*FINE) for run in runs])),
+        "mean_steps": float(np.mean([run.steps for run in runs])),
+        "plan_ms_p50": float(np.median(plan_s) * 1e3) if plan_s else 0.0,
+        "unsafe_steps": sum(run.unsafe_steps for run in runs),
+        "last_reasons": dict(sorted(Counter(str(run.last_reason) for run in runs).items())),
+    }
+
+
+def grouped(pairs: Pairs, by: Callable[[Trial], Any]) -> dict[Any, Pairs]:
+    """Trials with their runs by something of the trial, in the order in which it first appears."""
+    groups: dict[Any, list[tuple[Trial, Run]]] = {}
+    for trial, run in pairs:
+        groups.setdefault(by(trial), []).append((trial, run))
+    return dict(groups)
 
 
 def gradient_ratios(
@@ -104,24 +155,8 @@ def gradient_ratios(
     return out
 
 
-def _row(planner: PlannerConfig, name: str, pairs: list[tuple[Trial, Run]], bundle_sha256: str) -> dict[str, Any]:
-    runs = [run for _, run in pairs]
-    costs = [run.cost_cm2 for run in runs]
-    plan_s = [s for run in runs for s in run.plan_s]
-    return {
-        "suite": SUITE,
-        "planner": PLANNER,
-        "goal": name,
-        "beta": planner.beta,
-        "seed": pairs[0][0].seed,
-        "trials": len(runs),
-        "mean_cost_cm2": float(np.mean(costs)),
-        "std_cost_cm2": float(np.std(costs, ddof=1)) if len(costs) > 1 else 0.0,
-        "success_rate": float(np.mean([run.success for run in runs])),
-        "mean_steps": float(np.mean([run.steps for run in runs])),
-        "plan_ms_p50": float(np.median(plan_s) * 1e3) if plan_s else 0.0,
-        "bundle_sha256": bundle_sha256,
-    }
+def _spread(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def _counted(results: Iterator[Run], progress: Callable[[], None]) -> Iterator[Run]:

@@ -324,6 +324,14 @@ class SimConfig(Config):
     friction: float = setting(0.35, "friction between box and table", low=0.02, high=2.0, live=False)
     pusher_friction: float = setting(0.2, "friction between box and pusher", low=0.0, high=2.0, live=False)
     mass_kg: float = setting(0.5, "mass of the box", unit="kg", low=0.01, high=20.0, live=False)
+    mass_offset_m: tuple[float, ...] = setting(
+        (0.0, 0.0),
+        "where the centre of mass is, seen from the centre of the box along its x and y",
+        unit="m",
+        low=-0.5,
+        high=0.5,
+        live=False,
+    )
     marker_noise_m: float = setting(0.0003, "standard deviation of a marker coordinate", unit="m", low=0.0, high=0.05)
     marker_rate_hz: float = setting(
         100.0, "rate of marker and pusher samples", unit="Hz", low=5.0, high=500.0, live=False
@@ -332,6 +340,11 @@ class SimConfig(Config):
     dropout: float = setting(0.0, "fraction of frames lost as a whole", low=0.0, high=1.0)
     occlusion: float = setting(0.0, "fraction of marker samples hidden, each by itself", low=0.0, high=1.0)
     seed: int = setting(0, "seed of noise, dropout and occlusion", low=0, high=2**31 - 1, live=False)
+
+    def check(self) -> None:
+        """See `Config.check`."""
+        if len(self.mass_offset_m) != 2:
+            raise InputError(f"mass_offset_m = {self.mass_offset_m} needs two numbers: x, y in the box frame")
 
 
 @dataclass(frozen=True, kw_only=True)

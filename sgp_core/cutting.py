@@ -81,6 +81,13 @@ def demonstrations(marks: Sequence[tuple[float, str]]) -> list[tuple[float, floa
     return kept
 
 
+def carried_out(steps: Sequence[SentStep], config: CutConfig) -> bool:
+    """Whether most steps had their time, as those of a program have and those of a keyboard have not."""
+    stamps_s = np.sort([step.stamp_s for step in steps])
+    whole = np.diff(stamps_s) >= CARRIED_OUT * config.step_duration_s
+    return bool(len(stamps_s)) and bool(np.mean(np.append(whole, True)) > 0.5)
+
+
 class Track:
     """States of a recording as a function of time.
 
@@ -210,7 +217,8 @@ def _spans(
 
 def _why_unseen(track: Track, faults: Sequence[tuple[float, Fault]], start_s: float, end_s: float) -> str:
     if end_s > track.times_s[-1]:
-        return "the recording ends before the step does"
+        after = (f"{fault.reason}: {fault.text}" for stamp_s, fault in faults if track.times_s[-1] < stamp_s <= end_s)
+        return next(after, "the recording ends before the step does")
     if start_s < track.times_s[0]:
         return "the recording begins after the step does"
     gap = track.broken(start_s, end_s) or (start_s, end_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -39,17 +40,50 @@ def initial_carry(seed: int = 0) -> MpcCarry:
     return MpcCarry(u=None, stamp_s=0.0, generator_state=_state_of(torch.Generator().manual_seed(seed)))
 
 
+@runtime_checkable
+class Solver(Protocol):
+    """What the controller asks of whatever makes its plans; `Planner` says what each argument means."""
+
+    config: PlannerConfig
+
+    def plan(
+        self,
+        state: State,
+        goal: Goal,
+        warm_start: Float[ndarray, "T 2"],
+        generator: torch.Generator,
+        *,
+        spent_s: float = 0.0,
+        schedule: Sequence[int] | None = None,
+    ) -> Plan:
+        """A plan from a state to a goal."""
+
+    def predict(self, state: State, outlook: Outlook) -> State:
+        """The state at the start of a plan."""
+
+    def draw(self, generator: torch.Generator) -> torch.Tensor:
+        """What is random in a plan, as `plan` draws it."""
+
+
 class Controller:
     """One control cycle as a function of state, goal and carry; holds settings and models, nothing that changes.
+
+    Args:
+        bundle: models and layout.
+        planner: settings of the planner, limits among them.
+        mpc: when the goal counts as reached.
+        solver: makes the plans; None for the score-guided `Planner`.
 
     Raises:
         InputError: settings that do not fit the bundle.
     """
 
-    def __init__(self, bundle: ModelBundle, planner: PlannerConfig, mpc: MpcConfig) -> None:
+    def __init__(
+        self, bundle: ModelBundle, planner: PlannerConfig, mpc: MpcConfig, solver: Solver | None = None
+    ) -> None:
         self._bundle = bundle
         self._mpc = mpc
-        self._planner = Planner(bundle, planner)
+        self._planner: Solver = Planner(bundle, planner) if solver is None else solver
 
     def control(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,20 +14,21 @@ from numpy import ndarray
 from sgp_core.config import Config, EstimatorConfig, FramesConfig
 from sgp_core.cutting import SentStep
 from sgp_core.errors import InputError
+from sgp_core.frame_tree import FrameTree
 from sgp_core.frames import Frames
 from sgp_core.layout import MarkerLayout
 from sgp_core.perception import Perceived, Perception
 from sgp_core.safety import Fault
 from sgp_core.types import State
-from sgp_ros import convert
+from sgp_ros import convert, convert_mocap
+from sgp_ros.bag_clock import BagClock
 from sgp_ros.bags import Bag
 from sgp_ros.mocap_settings import MocapNodeConfig, load_layout
 from sgp_ros.rig_files import resolved, values_of
 from sgp_ros.samples import Input, SampleReader
 
+TF, TF_STATIC, TF_KIND = "/tf", "/tf_static", "tf2_msgs/msg/TFMessage"
 TOLD_EVERY = 2000  # messages
-# Stamps of markers and steps this far apart on arrival come from two clocks.
-CLOCKS_APART_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +53,6 @@ class Reading:
         assert isinstance(mocap, MocapNodeConfig)
         assert isinstance(estimator, EstimatorConfig)
         assert isinstance(frames, FramesConfig)
-        if mocap.pusher_input == "tf":
-            raise InputError(
-                "pusher_input = 'tf' cannot be read from a bag, as it takes the whole tree of frames; give"
-                " --pusher /sgp/pusher_pose, where mocap_node published what it read"
-            )
         layout = load_layout(mocap.layout_file)
         return cls(mocap=mocap, estimator=estimator, frames=frames, layout=layout, namespace=given["namespace"])
 
@@ -81,6 +77,8 @@ class Follower:
 
     Attributes:
         inputs: what is taken from each topic, by absolute name.
+        tf: the topics with frames, when the pusher is one of them; else none.
+        tree: of these frames.
         reader: knows what was refused.
         recorded: what came of them so far.
     """
@@ -93,11 +91,28 @@ class Follower:
         self.inputs: dict[str, list[Input]] = {}
         for source in self.reader.inputs:
             self.inputs.setdefault(resolved(source.topic, reading.namespace), []).append(source)
+        self.tf = (TF, TF_STATIC) if reading.mocap.pusher_input == "tf" else ()
+        self.tree = FrameTree(reading.frames.base_frame, reading.mocap.pusher_name)
 
     def take(self, topic: str, message: Any, received_s: float) -> None:
-        """One message of one of the `inputs`."""
+        """One message of one of the `inputs`, or of `tf`."""
+        if topic in self.tf:
+            self._take_frames(message, received_s, static=topic == TF_STATIC)
+            return
         for source in self.inputs[topic]:
             self.reader.take(source, message, received_s)
+
+    def _take_frames(self, message: Any, received_s: float, *, static: bool) -> None:
+        for one in message.transforms:
+            placed = convert_mocap.transform_of(convert_mocap.pose_in(one), 1.0)
+            if placed is None:
+                self.recorded.counts[f"transforms of {one.child_frame_id} that are not finite, or turned by none"] += 1
+            else:
+                stamp_s = convert.seconds(one.header.stamp)
+                self.tree.add(one.header.frame_id, one.child_frame_id, stamp_s, placed, static=static)
+        if (found := self.tree.newest()) is not None:
+            stamp_s, tool = found
+            self.reader.take_tool(tool.translation_m, tool, stamp_s, received_s)
 
     def marker(self, name: str, stamp_s: float, position_m: Float[ndarray, "2"]) -> None:
         """See `samples.Sink`."""
@@ -146,21 +161,24 @@ def read(
     """
     follower = Follower(reading)
     recorded = follower.recorded
-    check_topics(bag, follower.inputs)
+    check_topics(bag, follower)
     others = _Others(bag, reading, recorded, more or {})
-    late_s: list[float] = []
-    for number, (topic, received_ns, message) in enumerate(bag.messages({*follower.inputs, *others.takers})):
+    clock = BagClock()
+    wanted = {*follower.inputs, *follower.tf, *others.takers}
+    for number, (topic, received_ns, message) in enumerate(bag.messages(wanted)):
         if number % TOLD_EVERY == 0:
             tell(number)
         received_s = convert.clock_seconds(received_ns)
+        if topic in follower.tf:
+            follower.take(topic, message, received_s)
         if topic in follower.inputs:
             follower.take(topic, message, received_s)
-            late_s.append(received_s - convert.seconds(message.header.stamp))
+            clock.take(topic, convert.seconds(message.header.stamp), received_s)
         if topic in others.takers:
             others.take(topic, message, received_s)
-    _conclude(bag, follower)
+    _conclude(bag, follower, set(clock.late_s))
     if reading.mocap.stamp_source == "header":
-        _check_clocks(bag, late_s, others.steps_late_s)
+        recorded.remarks += clock.check(f"bag {bag.path}", others.steps_late_s)
     return recorded
 
 
@@ -195,23 +213,37 @@ class _Others:
         self._recorded.marks.append((convert.seconds(message.stamp), str(message.frame_id)))
 
 
-def _conclude(bag: Bag, follower: Follower) -> None:
-    """Tell what was left out."""
+def _conclude(bag: Bag, follower: Follower, heard: set[str]) -> None:
+    """Tell what was left out; `heard` are the topics that had a message."""
     recorded, reader = follower.recorded, follower.reader
     recorded.counts += reader.counts
+    recorded.counts["samples that say that nothing is seen (NaN, or zero)"] += recorded.counts.pop("missing", 0)
+    recorded.counts = +recorded.counts
     for topic, count in bag.malformed.items():
         recorded.counts[f"messages of {topic} that cannot be decoded"] += count
-    recorded.remarks += [f"{count} {what}" for what, count in sorted(recorded.counts.items()) if what != "missing"]
+    recorded.remarks += [f"{count} {what}" for what, count in sorted(recorded.counts.items())]
+    recorded.remarks += [f"no message was recorded on {topic}" for topic in follower.inputs if topic not in heard]
     if bag.damage:
         recorded.remarks.append(bag.damage)
+    if follower.tf and (words := follower.tree.missing()):
+        recorded.remarks.append(f"{words}; correct base_frame and pusher_name (--arm, --params-file)")
     if reader.refusal:
         recorded.remarks.append(f"samples refused or missing, the last one because: {reader.refusal}")
     if not recorded.states:
-        raise InputError(f"bag {bag.path}: no state came of its markers; {_why_none(recorded)}")
+        raise InputError(f"bag {bag.path}: no state came of its markers; {why_none(recorded)}")
 
 
-def check_topics(bag: Bag, inputs: Mapping[str, Sequence[Input]]) -> None:
-    """Raises InputError unless the bag has them, with the types they should have."""
+def check_topics(bag: Bag, follower: Follower) -> None:
+    """Raises InputError unless the bag has the topics that are needed, with the types they should have."""
+    inputs = follower.inputs
+    if follower.tf and TF not in bag.topics:
+        raise InputError(
+            f"bag {bag.path} has no {TF}, from which pusher_input = 'tf' reads the pusher; record {TF} and {TF_STATIC},"
+            " or give --pusher /sgp/pusher_pose, where mocap_node published what it read"
+        )
+    for topic in follower.tf:
+        if (kind := bag.topics.get(topic, TF_KIND)).replace("/msg/", "/") != TF_KIND.replace("/msg/", "/"):
+            raise InputError(f"bag {bag.path}: {topic} carries {kind} instead of {TF_KIND}; correct pusher_input")
     missing = [topic for topic in inputs if topic not in bag.topics]
     if missing:
         there = ", ".join(f"{topic} ({kind.split('/')[-1]})" for topic, kind in sorted(bag.topics.items()))
@@ -229,20 +261,13 @@ def check_topics(bag: Bag, inputs: Mapping[str, Sequence[Input]]) -> None:
             )
 
 
-def _check_clocks(bag: Bag, markers_late_s: list[float], steps_late_s: list[float]) -> None:
-    if not (markers_late_s and steps_late_s):
-        return
-    apart_s = float(np.median(markers_late_s) - np.median(steps_late_s))
-    if abs(apart_s) > CLOCKS_APART_S:
-        raise InputError(
-            f"bag {bag.path}: the stamps of the markers are {apart_s:+.2f} s older on arrival than those of the steps,"
-            " as from another clock; set stamp_source: receive in --params-file"
-        )
+def usual_fault(recorded: Recorded) -> str:
+    """What most of the frames without a state lacked; empty when all gave one."""
+    reasons = Counter(f"{fault.reason}: {fault.text}" for _, fault in recorded.faults)
+    return reasons.most_common(1)[0][0] if reasons else ""
 
 
-def _why_none(recorded: Recorded) -> str:
-    words = list(recorded.remarks)
-    if recorded.faults:
-        reasons = Counter(f"{fault.reason}: {fault.text}" for _, fault in recorded.faults)
-        words.insert(0, reasons.most_common(1)[0][0])
+def why_none(recorded: Recorded) -> str:
+    """Why nothing came of a recording, in words."""
+    words = [*filter(None, [usual_fault(recorded)]), *recorded.remarks]
     return "; ".join(words) or "markers and pusher were never seen at the same time"

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
+from mcap.writer import MCAP0_MAGIC
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
@@ -67,6 +68,8 @@ class Bag:
             self._open_parts(files, error)
         if not self.topics:
             self.close()
+            if strange := _no_mcap(files):
+                raise InputError(f"bag {path} holds no message: {strange}")
             raise InputError(f"bag {path} holds no message; was anything published while it was recorded?")
 
     def messages(self, topics: set[str]) -> Iterator[tuple[str, int, Any]]:
@@ -135,7 +138,8 @@ class Bag:
                 broken.append(file)
         if not broken:
             self._open(*sound)
-            self.damage = f"its metadata.yaml was not used ({why}); all of its files were read without it"
+            words = " ".join(str(why).split())
+            self.damage = f"its metadata.yaml was not used ({words}); all files that are there were read without it"
             return
         salvage = Salvage()
         for file in files:
@@ -173,6 +177,17 @@ def _check_index(path: Path, files: list[Path]) -> None:
         forgotten = {file.name for file in files} - {Path(name).name for name in index["relative_file_paths"]}
         if forgotten:
             raise InputError(f"it does not name {sorted(forgotten)[0]}")
+
+
+def _no_mcap(files: list[Path]) -> str:
+    """Which file is no mcap, though it is called so, in words."""
+    for file in files:
+        with file.open("rb") as stream:
+            start = stream.read(len(MCAP0_MAGIC))
+        if file.suffix == ".mcap" and start != MCAP0_MAGIC:
+            what = "is no mcap" if start else "is empty: the recorder was stopped before it wrote, or the disk was full"
+            return f"{file} {what}; take another copy of it, or record again"
+    return ""
 
 
 def _undecoded(data: bytes, _kind: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,37 +11,37 @@ import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from sgp_core import arena
 from sgp_core.bundle import load_bundle
-from sgp_core.config import MpcConfig, PlannerConfig, SimConfig
+from sgp_core.config import PlannerConfig
 from sgp_core.errors import InputError
-from sgp_core.goals import Pose, find_goal, load_goals
-from sgp_core.layout import MarkerLayout
 from sgp_core.planner import Planner
-from sgp_core.share import share_path
-from sgp_core.sim.collect import CollectConfig, collect
 from sgp_core.types import Goal, State
 from sgp_ros import calibrate, dataset
 from sgp_ros.bag_states import Reading
 from sgp_ros.bench import bench
 from sgp_ros.check import check
+from sgp_ros.collect import collect_command
+from sgp_ros.evaluate import evaluate
 from sgp_ros.metrics_table import metrics_table
 from sgp_ros.options import (
     ArmOption,
+    BundleOption,
     MocapOption,
     NamespaceOption,
     ParamsOption,
     PusherOption,
     RecordedLayoutOption,
+    SeedOption,
+    SetOption,
     TableOption,
+    bundle_path,
     pairs,
 )
 from sgp_ros.replay import replay
 from sgp_ros.rig_files import replayed_topics
 from sgp_ros.train import train
+from sgp_ros.tune import tune
 from sgp_ros.view import view
 
 app = typer.Typer(
@@ -55,17 +54,16 @@ app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(dataset.app, name="dataset")
 app.command()(bench)
 app.command()(check)
+app.command("collect")(collect_command)
+app.command()(evaluate)
 app.command()(replay)
 app.command()(train)
+app.command()(tune)
 app.command()(view)
 console = Console(highlight=False)
 
-LayoutOption = Annotated[Path | None, typer.Option(help="marker layout YAML; config/layout.yaml when left out")]
-SeedOption = Annotated[int, typer.Option(min=0, help="seed; the same seed gives the same result")]
 BundleArgument = Annotated[Path | None, typer.Argument(help="folder of a bundle; the default bundle when left out")]
-BundleOption = Annotated[Path | None, typer.Option(help="folder of a bundle; the default bundle when left out")]
 ThreadsOption = Annotated[int, typer.Option(min=1, help="torch threads; more than one pays for wide networks only")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="planner setting, such as beta=0.1; repeatable")]
 
 
 @app.command()
@@ -139,69 +137,6 @@ def play_command(
     play(bag, reading, rate=rate, step=step, loop=loop)
 
 
-@app.command("collect")
-def collect_command(
-    out: Annotated[Path, typer.Option("--out", "-o", help=".npz file to write")] = Path("out/data.npz"),
-    demonstrations: Annotated[int, typer.Option(min=1, help="number of demonstrations")] = 100,
-    seed: SeedOption = 0,
-    layout: LayoutOption = None,
-) -> None:
-    """Let the simulated demonstrator push the box about; its goals are drawn at random. About 7.5 transitions each."""
-    config = CollectConfig(demonstrations=demonstrations, seed=seed)
-    with _bar() as bar:
-        task = bar.add_task("demonstrations", total=demonstrations)
-        data = collect(_layout(layout), config, SimConfig(), lambda done: bar.update(task, completed=done))
-    data.save(out)
-    console.print(f"{len(data)} transitions of {demonstrations} demonstrations, sha256 {data.sha256[:12]}: {out}")
-
-
-@app.command()
-def evaluate(
-    goals: Annotated[
-        str, typer.Option(help="names of config/goals.yaml joined by commas, or a YAML file")
-    ] = "left,center,right",
-    trials: Annotated[int, typer.Option(min=1, help="closed loops per goal and beta")] = 5,
-    beta: Annotated[str, typer.Option(help="weight of the distance to data; several joined by commas")] = "0.003",
-    seed: SeedOption = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="write the rows to this file")] = None,
-    bundle: BundleOption = None,
-    sets: SetOption = None,
-    suite: Annotated[str, typer.Option(help="paper: the standard case, box start (0.50, 0, 0)")] = arena.SUITE,
-    planner: Annotated[
-        str, typer.Option(help="sgp: score-guided planning; beta 0 is plain model-based planning")
-    ] = arena.PLANNER,
-    jobs: Annotated[int, typer.Option(min=0, help="processes; 0 for one per core")] = 0,
-    gradients: Annotated[bool, typer.Option(help="also show how hard the penalty pulls, per noise level")] = False,
-) -> None:
-    """Closed loops without ROS, many times faster than real time, as a table like the paper's Table 3."""
-    if suite != arena.SUITE or planner != arena.PLANNER:
-        raise InputError(
-            f"--suite {suite} --planner {planner}: known are suite {arena.SUITE} and planner {arena.PLANNER}"
-        )
-    path = _bundle(bundle)
-    poses = _goals(goals)
-    models = load_bundle(path)
-    if "beta" in pairs(sets):
-        raise InputError("--set beta=...: evaluate takes it as --beta, several joined by commas")
-    planners = [PlannerConfig().replaced(**{**pairs(sets), "beta": b}) for b in dict.fromkeys(beta.split(","))]
-    for config in planners:
-        Planner(models, config)  # refuses what does not fit the bundle before the work starts
-    todo = arena.trials_of(path, planners, MpcConfig(), poses, trials, seed)
-    with _bar() as bar:
-        task = bar.add_task("closed loops", total=len(todo))
-        runs = arena.run_all(todo, jobs, lambda: bar.advance(task))
-    result = arena.rows(todo, runs, models.sha256)
-    _print_rows(result, list(poses))
-    if gradients:
-        for config in planners:
-            if config.beta > 0.0:
-                states = [s for t, r in zip(todo, runs, strict=True) if t.planner == config for s in r.states[:6]]
-                _print_ratios(config, arena.gradient_ratios(path, config, next(iter(poses.values())), states[:60]))
-    if json_file:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(result, indent=1) + "\n")
-
-
 @app.command()
 def info(
     bundle: BundleArgument = None,
@@ -210,7 +145,7 @@ def info(
     threads: ThreadsOption = 1,
 ) -> None:
     """Verify a bundle and tell what is in it: data, training, held-out figures; with --plans the time of a plan."""
-    models = load_bundle(_bundle(bundle))
+    models = load_bundle(bundle_path(bundle))
     data, training = models.index["data"], models.index["training"]
     console.print(f"bundle {models.path}\nsha256 {models.sha256}")
     console.print(f"markers {', '.join(models.layout.names)}; state of {models.layout.state_size} numbers")
@@ -237,49 +172,6 @@ def info(
             f"plan time: p50 {np.percentile(ms, 50):.0f} ms, p95 {np.percentile(ms, 95):.0f} ms over {plans} plans"
             f" (T {config.horizon}, {config.iterations} iterations, {config.restarts} restarts, {threads} thread(s))"
         )
-
-
-def _bar(extra: str = "") -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
-    return Progress(*columns, *([TextColumn(extra)] if extra else []), console=console)
-
-
-def _layout(path: Path | None) -> MarkerLayout:
-    return MarkerLayout.load(path or share_path("config", "layout.yaml"))
-
-
-def _bundle(path: Path | None) -> Path:
-    return path or share_path("models", "default")
-
-
-def _goals(text: str) -> dict[str, Pose]:
-    if text.endswith((".yaml", ".yml")):
-        return {name: goal.pose for name, goal in load_goals(Path(text)).items()}
-    return {name: find_goal(name).pose for name in text.split(",")}
-
-
-def _print_rows(rows: list[dict], goals: list[str]) -> None:
-    table = Table(title="final cost (cm^2), mean ± standard deviation; success; steps")
-    for column in ("beta", *goals, "mean over goals", "plan p50 (ms)"):
-        table.add_column(column, justify="right")
-    for beta in dict.fromkeys(row["beta"] for row in rows):
-        of_beta = [row for row in rows if row["beta"] == beta]
-        cells = [
-            f"{r['mean_cost_cm2']:.2f} ± {r['std_cost_cm2']:.2f}; {r['success_rate']:.0%}; {r['mean_steps']:.1f}"
-            for r in of_beta
-        ]
-        mean = np.mean([r["mean_cost_cm2"] for r in of_beta])
-        table.add_row(f"{beta:g}", *cells, f"{mean:.2f}", f"{np.median([r['plan_ms_p50'] for r in of_beta]):.0f}")
-    console.print(table)
-
-
-def _print_ratios(config: PlannerConfig, ratios: list[tuple[float, float, float]]) -> None:
-    table = Table(title=f"||penalty gradient|| / ||task gradient||, median, beta {config.beta:g}")
-    for column in ("sigma", "at rest", "at the plan"):
-        table.add_column(column, justify="right")
-    for sigma, rest, plan in ratios:
-        table.add_row(f"{sigma:.4g}", f"{rest:.3f}", f"{plan:.3f}")
-    console.print(table)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from sgp_core.safety import Fault
 from sgp_core.types import Reason
 
 if TYPE_CHECKING:
-    from geometry_msgs.msg import Point, Pose
+    from geometry_msgs.msg import Point, Pose, TransformStamped
     from sensor_msgs.msg import PointCloud2
 
 # A box lies flat. A tracked body further off than this is in the air, or its axes are not what the settings say.
@@ -40,6 +41,11 @@ def transform_of(pose: Pose, unit_m: float) -> Transform | None:
     """A measured pose [m after scaling]; None for NaN, and for a quaternion without length, as lost bodies have."""
     p, q = pose.position, pose.orientation
     return Transform.from_quaternion((p.x * unit_m, p.y * unit_m, p.z * unit_m), (q.x, q.y, q.z, q.w))
+
+
+def pose_in(message: TransformStamped) -> Any:
+    """What stands in a transform, with the fields of a pose."""
+    return SimpleNamespace(position=message.transform.translation, orientation=message.transform.rotation)
 
 
 def box_pose_of(

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sgp_core.cutting import CutConfig, Rejected, Row, cut, demonstrations
+from sgp_core.cutting import CutConfig, Rejected, Row, SentStep, carried_out, cut, demonstrations
 from sgp_core.data import Transitions
 from sgp_core.data_plot import data_figure
 from sgp_core.errors import InputError
@@ -74,15 +74,15 @@ def from_bag(
     sources = []
     for path in bags:
         recorded = _read(path, reading)
-        # By keyboard each step is replaced long before its end; what counts then is where the pusher went.
-        steps = [] if resample or recorded.marks else recorded.steps
+        at_steps = not resample and _by_steps(recorded, config)
         found: list[Row] = []
         rejected: list[Rejected] = []
-        for states in _marked(recorded):
+        # What a state between two samples needs may lie just beyond a mark.
+        for states, sent in _marked(recorded, config.gap_s if at_steps else 0.0):
             first = [*rows, *found][-1].demonstration + 1 if rows or found else 0
-            more, less = cut(states, steps, recorded.faults, config, first)
+            more, less = cut(states, sent if at_steps else [], recorded.faults, config, first)
             found, rejected = [*found, *more], [*rejected, *less]
-        _tell(path, recorded, len(steps), found, rejected)
+        _tell(path, recorded, at_steps, found, rejected)
         rows += found
         sources.append({"bag": path.name, "transitions": len(found), "states": len(recorded.states)})
     if not rows:
@@ -104,22 +104,38 @@ def _read(path: Path, reading: Reading) -> Recorded:
         return read(bag, reading, lambda count: bar.update(task, completed=count))
 
 
-def _marked(recorded: Recorded) -> list[list[State]]:
-    """The states of each demonstration that was kept; all of them where none were marked."""
+def _by_steps(recorded: Recorded, config: CutConfig) -> bool:
+    """Whether steps say where transitions begin.
+
+    By keyboard each is replaced long before its end; what counts then is where the pusher went.
+    """
     if not recorded.marks:
-        return [recorded.states]
-    kept = demonstrations(recorded.marks)
-    return [[state for state in recorded.states if begin <= state.stamp_s <= end] for begin, end in kept]
+        return bool(recorded.steps)
+    return carried_out([step for _, steps in _marked(recorded) for step in steps], config)
 
 
-def _tell(path: Path, recorded: Recorded, steps: int, rows: list[Row], rejected: list[Rejected]) -> None:
+def _marked(recorded: Recorded, around_s: float = 0.0) -> list[tuple[list[State], list[SentStep]]]:
+    """States (and those `around_s` [s] before and after) and steps of each demonstration that was kept; all of them
+    where none were marked."""
+    if not recorded.marks:
+        return [(recorded.states, recorded.steps)]
+    return [
+        (
+            [state for state in recorded.states if begin - around_s <= state.stamp_s <= end + around_s],
+            [step for step in recorded.steps if begin <= step.stamp_s < end],
+        )
+        for begin, end in demonstrations(recorded.marks)
+    ]
+
+
+def _tell(path: Path, recorded: Recorded, at_steps: bool, rows: list[Row], rejected: list[Rejected]) -> None:
     began_s = min(state.stamp_s for state in recorded.states)
     marked = f"; {len(demonstrations(recorded.marks))} demonstrations marked and kept" if recorded.marks else ""
-    kind = f"at {steps} steps" if steps else f"every step_duration_s{marked}"
+    kind = f"at {sum(len(steps) for _, steps in _marked(recorded))} steps" if at_steps else "every step_duration_s"
     console.print(
         escape(
             f"{path}: {len(recorded.states)} states, {len(recorded.faults)} frames without one;"
-            f" {len(rows)} transitions, cut {kind}"
+            f" {len(rows)} transitions, cut {kind}{marked}"
         )
     )
     for remark in recorded.remarks:

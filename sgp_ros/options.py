@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sgp_core.errors import InputError
+from sgp_core.share import share_path
+
+SeedOption = Annotated[int, typer.Option(min=0, help="seed; the same seed gives the same result")]
+BundleOption = Annotated[Path | None, typer.Option(help="folder of a bundle; the default bundle when left out")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="planner setting, such as beta=0.1; repeatable")]
 
 # How a recording is to be read: the arguments of rig.launch.py by the same names.
 NamespaceOption = Annotated[str, typer.Option(help="of the nodes while it was recorded; of relative topics")]
@@ -27,3 +33,8 @@ def pairs(items: list[str] | None) -> dict[str, str]:
             raise InputError(f"--set {item} must look like name=value")
         found[name.strip()] = value.strip()
     return found
+
+
+def bundle_path(path: Path | None) -> Path:
+    """The folder of the bundle that is meant."""
+    return path or share_path("models", "default")

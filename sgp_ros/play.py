@@ -27,7 +27,7 @@ from rosgraph_msgs.msg import Clock
 
 from sgp_core.errors import InputError
 from sgp_ros import convert, messages
-from sgp_ros.bag_states import Follower, Reading, check_topics
+from sgp_ros.bag_states import TF_STATIC, Follower, Reading, check_topics
 from sgp_ros.bags import Bag, Raw
 from sgp_ros.optional import message_class
 from sgp_ros.rig_files import resolved
@@ -71,10 +71,11 @@ def play(path: Path, reading: Reading, *, rate: float, step: bool, loop: bool) -
     try:
         with Bag(path) as bag:
             follower = Follower(reading)
-            check_topics(bag, follower.inputs)
+            check_topics(bag, follower)
             goals = [topic for name in GOALS if (topic := resolved(name, namespace)) in bag.topics]
-            topics = {topic: bag.topics[topic] for topic in (*follower.inputs, *goals)}
-            player = _Player(node, topics, set(goals))
+            measured = [topic for topic in (*follower.inputs, *follower.tf) if topic in bag.topics]
+            topics = {topic: bag.topics[topic] for topic in (*measured, *goals)}
+            player = _Player(node, topics, {*goals, TF_STATIC})
             player.wait_until_ready()
             if bag.damage:
                 console.print(f"[yellow]note:[/] {escape(bag.damage)}")
@@ -105,7 +106,7 @@ def _once(
             if follower is not None:
                 known = len(follower.recorded.states)
                 for raw in group:
-                    if raw.topic in follower.inputs and (message := bag.decoded(raw)) is not None:
+                    if raw.topic in (*follower.inputs, *follower.tf) and (message := bag.decoded(raw)) is not None:
                         follower.take(raw.topic, message, convert.clock_seconds(raw.received_ns))
                 player.say(group)
                 player.wait_for({round(state.stamp_s * STAMPS_PER_S) for state in follower.recorded.states[known:]})
@@ -132,14 +133,14 @@ def _instants(raws: Iterator[Raw]) -> Iterator[list[Raw]]:
 class _Player:
     """Publishers for some topics and the clock."""
 
-    def __init__(self, node: Node, topics: dict[str, str], goals: set[str]) -> None:
+    def __init__(self, node: Node, topics: dict[str, str], latched: set[str]) -> None:
         self._node = node
         self._clock = node.create_publisher(Clock, "/clock", RELIABLE_QOS)
         self._publishers: dict[str, Publisher] = {
-            topic: node.create_publisher(message_class(kind), topic, LATCHED_QOS if topic in goals else RELIABLE_QOS)
+            topic: node.create_publisher(message_class(kind), topic, LATCHED_QOS if topic in latched else RELIABLE_QOS)
             for topic, kind in topics.items()
         }
-        self._measured = [publisher for topic, publisher in self._publishers.items() if topic not in goals]
+        self._measured = [publisher for topic, publisher in self._publishers.items() if topic not in latched]
         self._states = node.create_subscription(PoseArray, "state", _never_called, MANY_QOS)
         self._checked_s = -math.inf
 

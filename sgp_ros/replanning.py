@@ -163,7 +163,7 @@ def replan(
     told: Goal | None = goal
     for number, was in enumerate(log.decisions):
         tell(number + 1)
-        now = _latest(log.goals, was.began_s) or goal
+        now = latest(log.goals, was.began_s) or goal
         if now is not told:
             carry, told = dataclasses.replace(carry, arrived=False), now
         state = near.at(was.state_stamp_ns)
@@ -205,7 +205,8 @@ class Nearest:
         return self._states[index] if found else None
 
 
-def _latest(entries: list[tuple[float, Any]], time_s: float) -> Any:
+def latest(entries: list[tuple[float, Any]], time_s: float) -> Any:
+    """The newest of entries in order of time [s] that is not after `time_s`, or None."""
     index = bisect_right(entries, time_s, key=lambda entry: entry[0])
     return entries[index - 1][1] if index else None
 

@@ -21,7 +21,7 @@ from sgp_core.config import Config, MpcConfig, PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.goals import find_goal
 from sgp_core.share import share_path
-from sgp_ros.bag_states import Reading, Recorded, read
+from sgp_ros.bag_states import Reading, Recorded, read, usual_fault, why_none
 from sgp_ros.bags import Bag
 from sgp_ros.mpc_settings import MpcNodeConfig
 from sgp_ros.options import (
@@ -72,10 +72,14 @@ def replay(
     given = {"mocap": mocap, "arm": arm, "table": table, "pusher": pusher, "layout": layout, "params_file": params_file}
     given |= {"namespace": namespace, "bundle": bundle, "goal": goal}
     reading = Reading.of("sim.yaml", given)
-    planner, mpc, own = _settings(given, pairs(sets))
+    planner, mpc, own = node_settings(given, pairs(sets))
     models = load_bundle(Path(own.bundle) if own.bundle else share_path("models", "default"))
     if models.layout.names != reading.layout.names:
-        raise InputError(f"the bundle has the markers {models.layout.names}, the layout {reading.layout.names}")
+        known, given_names = (", ".join(layout.names) for layout in (models.layout, reading.layout))
+        raise InputError(
+            f"the bundle has the markers {known}, the layout {given_names}; give the --bundle that was trained for this"
+            " --layout"
+        )
     log = Log(models)
     began_s = time.perf_counter()
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
@@ -91,7 +95,10 @@ def replay(
             tell=lambda count: bar.update(task, completed=count),
         )
     if not compared:
-        raise InputError(f"bag {bag}: none of its {len(log.decisions)} decisions has its state and its goal in the bag")
+        raise InputError(
+            f"bag {bag}: none of its {len(log.decisions)} decisions has its state and its goal in the bag;"
+            f" {why_none(recorded)}"
+        )
     stamps_s = [state.stamp_s for state in recorded.states]
     took_s, lasted_s = time.perf_counter() - began_s, max(stamps_s) - min(stamps_s)
     found = {
@@ -105,13 +112,18 @@ def replay(
         "replay_s": took_s,
         "times_real_time": lasted_s / took_s,
     }
-    _print(found, compared, [*recorded.remarks, *dict.fromkeys(log.refused)])
+    remarks = [*recorded.remarks, *dict.fromkeys(log.refused)]
+    if recorded.faults:
+        remarks.append(f"{len(recorded.faults)} frames gave no state, most of them because {usual_fault(recorded)}")
+    _print(found, compared, remarks)
     if out:
         _write(out, found, compared, recorded)
 
 
-def _settings(given: Mapping[str, str], changed: Mapping[str, str]) -> tuple[PlannerConfig, MpcConfig, MpcNodeConfig]:
-    """What mpc_node had, from the files, and what is to be tried instead."""
+def node_settings(
+    given: Mapping[str, str], changed: Mapping[str, str]
+) -> tuple[PlannerConfig, MpcConfig, MpcNodeConfig]:
+    """What mpc_node had, from the files, and what is to be tried instead. Raises InputError."""
     values = values_of("sim.yaml", given, "mpc_node")
     configs: list[Config] = [PlannerConfig(), MpcConfig(), MpcNodeConfig()]
     known = {name for config in configs for name in config.to_dict()}

@@ -92,6 +92,7 @@ class RigSimNode(SgpNode):
         self._truth = self.create_publisher(PoseStamped, "rig/box_pose", REPORT_QOS)
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", SENSOR_QOS) if own.publish_clock else None
         self.create_subscription(PoseStamped, "arm_target", self._on_arm_target, RELIABLE_QOS)
+        self.create_subscription(PoseStamped, "rig/put_box", self._on_put_box, RELIABLE_QOS)
         self.create_timer(1.0 / self._config.marker_rate_hz, self._on_frame, clock=self.steady_clock)
         self.create_timer(RELEASE_PERIOD_S, self._release, clock=self.steady_clock)
 
@@ -102,6 +103,13 @@ class RigSimNode(SgpNode):
             return
         height_m = float(message.pose.position.z)
         self._rig.set_target(target_m, height_m if np.isfinite(height_m) else None)
+
+    def _on_put_box(self, message: PoseStamped) -> None:
+        """What a hand does between two demonstrations."""
+        try:
+            self._rig.put_box(convert.box_pose_of(message))
+        except InputError as error:
+            self.get_logger().warning(f"rig/put_box ignored: {error}")
 
     def _stamp_s(self) -> float:
         """Time of a measurement: simulated when this node is the clock, else the time everybody has."""

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,18 +96,24 @@ class SampleReader:
     def take(self, source: Input, message: Any, received_s: float) -> None:
         """One message of one of the `inputs`; `received_s` is when it came [s; ROS time]."""
         place = self._place(message.header.frame_id)
-        stamp_s = self._stamp_s(message.header, received_s)
+        stamp_s = self._measured_s(convert.seconds(message.header.stamp), received_s)
         if place is not None and stamp_s is not None:
             source.take(message, stamp_s, place)
 
     def take_transform(self, message: Any, received_s: float) -> None:
         """A tf frame of the pusher, seen from the arm's base."""
+        turned = convert_mocap.transform_of(convert_mocap.pose_in(message), 1.0)
+        position = convert_mocap.position_of(message.transform.translation)
+        self.take_tool(position, turned, convert.seconds(message.header.stamp), received_s)
+
+    def take_tool(
+        self, position_m: Float[ndarray, "3"], turned: Transform | None, stamp_s: float, received_s: float
+    ) -> None:
+        """The pusher, seen from the arm's base [m]; it was there at `stamp_s`, and one heard of it at `received_s`."""
         place = self._place(self._frames.base_frame)
-        stamp_s = self._stamp_s(message.header, received_s)
-        if place is not None and stamp_s is not None:
-            pose = SimpleNamespace(position=message.transform.translation, orientation=message.transform.rotation)
-            position, turned = convert_mocap.position_of(pose.position), convert_mocap.transform_of(pose, 1.0)
-            self._pusher(position, turned, stamp_s, place)
+        measured_s = self._measured_s(stamp_s, received_s)
+        if place is not None and measured_s is not None:
+            self._pusher(position_m, turned, measured_s, place)
 
     # --- topics
 
@@ -161,11 +166,10 @@ class SampleReader:
         )
         return place
 
-    def _stamp_s(self, header: Any, received_s: float) -> float | None:
+    def _measured_s(self, stamp_s: float, received_s: float) -> float | None:
         """When a message was measured [s; ROS time]; None, counted and told, when it does not say so."""
         if self._config.stamp_source == "receive":
             return received_s
-        stamp_s = convert.seconds(header.stamp)
         if stamp_s > 0.0:
             return stamp_s
         self.refuse("unstamped", "the driver sends no stamps; set stamp_source: receive")

@@ -11,6 +11,7 @@ import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
 from sgp_core.config import SimConfig
+from sgp_core.frames import Transform
 from sgp_core.layout import MarkerLayout
 from sgp_core.sim.rig import Rig
 from sgp_ros.bag_writer import BagWriter
@@ -18,6 +19,7 @@ from sgp_ros.bag_writer import BagWriter
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 NS = 1_000_000_000
 POSE, STEP = "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/Vector3Stamped"
+TF = "tf2_msgs/msg/TFMessage"
 START_S = 1_000.0
 PERIOD_S = 0.01
 
@@ -62,6 +64,22 @@ class BagMaker:
             ),
         )
         self.raw(topic, received_s, bytes(TYPES.serialize_cdr(message, POSE)))
+
+    def transform(
+        self, topic: str, parent: str, child: str, stamp_s: float, placed: Transform, *, received_ns: int = 0
+    ) -> None:
+        """One transform on /tf or /tf_static, which `writer.add_topic` has to know."""
+        kinds = TYPES.types
+        one = kinds["geometry_msgs/msg/TransformStamped"](
+            _header(stamp_s, parent),
+            child,
+            kinds["geometry_msgs/msg/Transform"](
+                kinds["geometry_msgs/msg/Vector3"](*(float(v) for v in placed.translation_m)),
+                kinds["geometry_msgs/msg/Quaternion"](*(float(v) for v in placed.quaternion())),
+            ),
+        )
+        data = bytes(TYPES.serialize_cdr(kinds[TF]([one]), TF))
+        self.writer.write(topic, received_ns or round((stamp_s + 0.001) * NS), data)
 
     def step(self, stamp_s: float, u: np.ndarray, received_s: float | None = None) -> None:
         vector = TYPES.types["geometry_msgs/msg/Vector3"](float(u[0]), float(u[1]), 0.0)

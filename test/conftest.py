@@ -31,6 +31,7 @@ CHECKED = (
     "quality",
     "safety",
     "sim",
+    "suites",
     "types",
 )
 typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int is a float, as mypy sees it

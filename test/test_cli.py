@@ -37,14 +37,20 @@ def test_collect_train_evaluate_info(made):
     arguments += ["--set", "iterations=10", "--beta", "0,0.01"]
     rows = []
     for name, jobs in (("a.json", "1"), ("b.json", "2")):
-        done = sgp("evaluate", *arguments, "--jobs", jobs, "--json", str(made / name), "--seed", "4")
+        files = ["--json", str(made / name), "--markdown", str(made / "table.md")]
+        done = sgp("evaluate", *arguments, "--jobs", jobs, *files, "--seed", "4")
         assert done.returncode == 0, done.stderr
         rows.append(json.loads((made / name).read_text()))
     assert [row["beta"] for row in rows[0]] == [0.0, 0.01]
     assert set(rows[0][0]) == {
         *("suite", "planner", "goal", "beta", "seed", "trials", "mean_cost_cm2", "std_cost_cm2", "success_rate"),
-        *("mean_steps", "plan_ms_p50", "bundle_sha256"),
+        *("mean_steps", "plan_ms_p50", "bundle_sha256", "mean_error_mm", "std_error_mm", "mean_yaw_deg", "std_yaw_deg"),
+        *("rate_10mm_5deg", "rate_5mm_3deg", "unsafe_steps", "last_reasons"),
     }
+    assert [line.split(" | ")[:2] for line in (made / "table.md").read_text().splitlines()[2:]] == [
+        ["| sgp", "0"],
+        ["| sgp", "0.01"],
+    ]
     for first, second in zip(*rows, strict=True):  # the same, however many processes
         assert {**first, "plan_ms_p50": 0} == {**second, "plan_ms_p50": 0}
 
@@ -57,9 +63,17 @@ def test_collect_train_evaluate_info(made):
         (["collect", "--layout", "nowhere.yaml"], "layout file nowhere.yaml cannot be read"),
         (["evaluate", "--goals", "moon"], "goal 'moon' is not known; choose one of center, left, right"),
         (["evaluate", "--set", "betta=1"], "unknown setting"),
+        (["evaluate", "--start", "0.5,0"], "goal '0.5,0' is not known"),
+        (["evaluate", "--pusher", "0.5"], "pusher '0.5' is not x,y in m, such as 0.41,0.0"),
         (["evaluate", "--set", "beta"], "must look like name=value"),
         (["evaluate", "--beta", "-1"], "beta = -1.0 must lie between 0"),
-        (["evaluate", "--suite", "far"], "known are suite paper"),
+        (["evaluate", "--suite", "near"], "--suite near is not known; choose one of paper, random"),
+        (["evaluate", "--suite", "far", "--goals", "left"], "suite far has goals of its own"),
+        (["evaluate", "--limit", "3"], "suite paper has no list"),
+        (["evaluate", "--planner", "luck"], "--planner luck is not known; choose from sgp, vanilla"),
+        (["evaluate", "--set", "sgp.beta=1"], "sgp has no settings of its own"),
+        (["evaluate", "--set", "cem.elites=1"], "cem is not one of --planner sgp"),
+        (["evaluate", "--set", "budget_ms=50"], "evaluate takes it as --budget-ms"),
         (["train", "x.npz", "-o", "m", "--preset", "huge"], "choose one of small, paper"),
     ],
 )
@@ -86,5 +100,17 @@ def test_help_lists_the_commands(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     told = capsys.readouterr().out
-    for command in ("bench", "calibrate", "collect", "dataset", "demo", "evaluate", "info", "play", "record", "replay"):
+    for command in (
+        "bench",
+        "calibrate",
+        "collect",
+        "dataset",
+        "demo",
+        "evaluate",
+        "info",
+        "play",
+        "record",
+        "replay",
+        "tune",
+    ):
         assert command in told

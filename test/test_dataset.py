@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bag_maker import NS, START_S, TYPES, BagMaker, pushed
+from bag_maker import NS, START_S, TF, TYPES, BagMaker, pushed
 from typer.testing import CliRunner
 
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
+from sgp_core.frames import Transform
 from sgp_ros.bag_states import Follower, Reading
 from sgp_ros.cli import app
 from sgp_ros.mocap_settings import load_layout
@@ -20,6 +21,7 @@ from sgp_ros.mocap_settings import load_layout
 LAYOUT = load_layout("")
 STEPS = [np.array([0.04, 0.0]), np.array([0.045, 0.01]), np.array([0.03, -0.01]), np.array([0.0, 0.0])]
 AT = LAYOUT.markers_at(0.5, 0.0, 0.0)
+NOWHERE = Transform.from_numbers((0.0,) * 6)
 
 
 def from_bag(*words: object) -> str:
@@ -27,6 +29,16 @@ def from_bag(*words: object) -> str:
     result = CliRunner().invoke(app, ["dataset", "from-bag", *map(str, words)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return " ".join(result.output.split())
+
+
+def marks(maker: BagMaker, *said: tuple[float, str]) -> None:
+    """Where demonstrations begin and end, at times after START_S."""
+    header = "std_msgs/msg/Header"
+    maker.writer.add_topic("/sgp/demonstration", header, reliable=True, latched=False)
+    for after_s, word in said:
+        sec, nanosec = divmod(round((START_S + after_s) * NS), NS)
+        mark = TYPES.types[header](TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), word)
+        maker.raw("/sgp/demonstration", START_S + after_s, bytes(TYPES.serialize_cdr(mark, header)))
 
 
 @pytest.fixture(scope="module")
@@ -65,19 +77,33 @@ class TestCut:
         assert data.u.sum(axis=0)[0] > 0.07
 
     def test_marked_demonstrations_count_and_discarded_ones_do_not(self, tmp_path: Path) -> None:
-        header = "std_msgs/msg/Header"
+        words = ("start", "stop", "start", "discard", "start", "stop")
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
-            maker.writer.add_topic("/sgp/demonstration", header, reliable=True, latched=False)
+            # The first one is marked just before its first step, as a program does.
+            marks(maker, *zip((-0.001, 3.05, 3.1, 5.9, 5.95, 9.1), words, strict=True))
             pushed(maker, STEPS[:3] * 3)
-            words = ("start", "stop", "start", "discard", "start", "stop")
-            for at_s, word in zip((0.0, 3.0, 3.1, 6.0, 6.05, 9.1), words, strict=True):
-                sec, nanosec = divmod(round((START_S + at_s) * NS), NS)
-                mark = TYPES.types[header](TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), word)
-                maker.raw("/sgp/demonstration", START_S + at_s, bytes(TYPES.serialize_cdr(mark, header)))
         told = from_bag(tmp_path / "bag", "-o", tmp_path / "data.npz")
         assert "2 demonstrations marked and kept" in told
         data = Transitions.load(tmp_path / "data.npz")
         assert data.demonstration.tolist() == [0, 0, 0, 1, 1, 1]
+        np.testing.assert_allclose(data.u_commanded, STEPS[:3] * 2, atol=1e-9)
+
+    def test_steps_by_keyboard_say_only_where_the_pusher_was_told_to_go(self, tmp_path: Path) -> None:
+        """Between marks, a key sends a step every 50 ms, and each replaces the one before."""
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            marks(maker, (0.0, "start"), (3.1, "stop"))
+
+            def frame(stamp_s: float, markers: np.ndarray, pusher: np.ndarray) -> None:
+                maker.frame(stamp_s, markers, pusher)
+                if round(stamp_s * 100) % 5 == 0:
+                    maker.step(stamp_s + 1e-3, np.array([0.04, 0.0]))
+
+            pushed(maker, STEPS[:3], said=False, frame=frame)
+        told = from_bag(tmp_path / "bag", "-o", tmp_path / "data.npz")
+        assert "cut every step_duration_s; 1 demonstrations marked and kept" in told
+        data = Transitions.load(tmp_path / "data.npz")
+        assert len(data) == 3
+        np.testing.assert_array_equal(data.u, data.u_commanded)
 
     def test_several_bags_are_several_demonstrations(
         self, recorded: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path
@@ -159,6 +185,31 @@ class TestKinds:
             *(tmp_path / "bag", "-o", tmp_path / "data.npz"), "--params-file", self.parameters(tmp_path, unit_m=0.001)
         )
         assert np.abs(Transitions.load(tmp_path / "data.npz").x - before).max() < 3e-3
+
+    def test_a_pusher_from_tf(self, tmp_path: Path) -> None:
+        """Along an arm of four frames, two of which move and come at other times than the camera's."""
+        table_from_base = Transform.from_numbers((0.1, -0.3, 0.02, 0.0, 0.0, 0.7))
+        flange_from_tool = Transform.from_numbers((0.0, 0.02, 0.1, 3.1, 0.0, 0.0))
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            for topic, latched in (("/tf", False), ("/tf_static", True)):
+                maker.writer.add_topic(topic, TF, reliable=True, latched=latched)
+
+            def frame(stamp_s: float, markers: np.ndarray, pusher: np.ndarray) -> None:
+                maker.frame(stamp_s, markers, np.array([9.0, 9.0]))  # its own pusher topic tells lies
+                swing = Transform.from_numbers((0.0, 0.0, 0.3, 0.0, 0.0, np.sin(stamp_s)))
+                tool = Transform(rotation=np.eye(3), translation_m=np.array([*pusher, 0.05]))
+                flange = swing.inverse() @ table_from_base.inverse() @ tool @ flange_from_tool.inverse()
+                if stamp_s < START_S:
+                    maker.transform("/tf_static", "flange", "tool0", stamp_s, flange_from_tool)
+                maker.transform("/tf", "base_link", "swing", stamp_s + 0.002, swing)
+                maker.transform("/tf", "/swing", "flange", stamp_s, flange)
+
+            before, after = pushed(maker, STEPS[:2], frame=frame)
+        file = self.parameters(tmp_path, table_from_base=[float(v) for v in table_from_base.to_numbers()])
+        from_bag(tmp_path / "bag", "-o", tmp_path / "data.npz", "--arm", "servo", "--params-file", file)
+        data = Transitions.load(tmp_path / "data.npz")
+        assert np.abs(data.x - before).max() < 3e-3
+        np.testing.assert_allclose(data.u, (after - before)[:, -2:], atol=1.5e-3)
 
     def test_box_and_pusher_from_one_topic(self, tmp_path: Path) -> None:
         """As in a list of bodies."""
@@ -247,6 +298,26 @@ class TestRefused:
         file = TestKinds.parameters(tmp_path, mocap_frame="world")
         assert "'camera'" in self.refused(tmp_path, "--params-file", file)
 
+    def test_a_silent_pusher(self, tmp_path: Path) -> None:
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            for number in range(100):
+                for topic, at in zip(maker.topics, AT, strict=True):
+                    maker.pose(topic, START_S + 0.01 * number, (*at, 0.04), "mocap", START_S + 0.01 * number)
+        assert "no message was recorded on /sgp/vrpn_mocap/pusher/pose" in self.refused(tmp_path)
+
+    def test_a_clock_that_jumps(self, tmp_path: Path) -> None:
+        """Stamps that leave the recorder's time say where; a recorder that was held up does not."""
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+
+            def frame(stamp_s: float, markers: np.ndarray, pusher: np.ndarray) -> None:
+                jumped_s = -20.0 if stamp_s > START_S + 0.6 else 0.0
+                held_up_s = 0.7 if START_S < stamp_s < START_S + 0.3 else 0.0
+                maker.frame(stamp_s + jumped_s, markers, pusher, received_s=stamp_s + held_up_s)
+
+            pushed(maker, STEPS[:2], frame=frame)
+        words = self.refused(tmp_path)
+        assert "jump by -20.00 s, 0.9 s after the first sample; set stamp_source: receive" in words
+
     def test_nobody_moved_anything(self, tmp_path: Path) -> None:
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
             for number in range(300):
@@ -254,9 +325,20 @@ class TestRefused:
                 maker.frame(START_S + 0.01 * number, AT + jitter, np.array([0.4, 0.0]) + jitter[0])
         assert "no transition in all of this" in self.refused(tmp_path)
 
-    def test_a_pusher_from_tf(self, tmp_path: Path) -> None:
-        file = TestKinds.parameters(tmp_path, pusher_input="tf")
-        assert "--pusher /sgp/pusher_pose" in self.refused(tmp_path, "--params-file", file)
+    def test_a_pusher_from_tf_that_was_not_recorded(self, tmp_path: Path) -> None:
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            pushed(maker, STEPS[:1])
+        words = self.refused(tmp_path, "--arm", "servo")
+        assert "has no /tf, from which pusher_input = 'tf'" in words
+        assert "--pusher /sgp/pusher_pose" in words
+
+    def test_a_tf_that_leads_elsewhere(self, tmp_path: Path) -> None:
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            maker.writer.add_topic("/tf", TF, reliable=True, latched=False)
+            pushed(maker, STEPS[:1])
+            maker.transform("/tf", "base", "flange", START_S, NOWHERE)
+        words = self.refused(tmp_path, "--arm", "servo")
+        assert "tf does not lead from 'base_link' to 'tool0'; its frames are base, flange" in words
 
     def test_the_same_bag_twice(self, recorded: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is given twice"):

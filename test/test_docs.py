@@ -61,7 +61,9 @@ def test_rig_document_names_every_driver_arm_and_argument():
     assert [name for name in [*names, *(f"{argument}:=" for argument in ARGUMENTS)] if name not in text] == []
 
 
-@pytest.mark.parametrize("document", [README, NODES, RIG, ROOT / "docs/results.md", ROOT / "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "document", [README, NODES, RIG, ROOT / "docs/results.md", ROOT / "docs/quality.md", ROOT / "CONTRIBUTING.md"]
+)
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
         if not target.startswith("http"):

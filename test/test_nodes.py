@@ -20,7 +20,8 @@ from ros_graph import Graph
 from std_srvs.srv import SetBool, Trigger
 
 from sgp_core.types import Reason, State
-from sgp_ros import convert
+from sgp_ros import convert, messages
+from sgp_ros.running import RELIABLE_QOS
 
 
 @pytest.fixture(scope="class")
@@ -208,6 +209,10 @@ class TestWholeGraph:
         graph.wait("a box pushed by 1 cm", lambda: poses and poses[-1].pose.position.x > START[0] + 0.01, 60.0)
         graph.wait("three steps", lambda: len([s for s in controller.steps if not controller.is_hold(s)]) >= 3)
         self._check_replacing_steps(graph, controller)
+        put = graph.probe.create_publisher(PoseStamped, "rig/put_box", RELIABLE_QOS)
+        graph.wait("the rig", lambda: put.get_subscription_count() > 0)
+        put.publish(messages.pose_to_msg(0.0, 0.6, 0.6, 0.0))
+        graph.wait("a box that a hand took away", lambda: poses[-1].pose.position.y > 0.55)
         for node, number in (
             ("mpc_node", signal.SIGTERM),
             ("pusher_node", signal.SIGINT),

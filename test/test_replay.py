@@ -7,13 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_maker import TF, BagMaker
 from typer.testing import CliRunner
 
 pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source a ROS installation")
 
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
+from sgp_ros import convert, convert_mocap
+from sgp_ros.bags import Bag
 from sgp_ros.cli import app
+from sgp_ros.mocap_settings import load_layout
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -58,6 +62,27 @@ def test_the_sample_bag_replays_to_the_last_bit(tmp_path: Path) -> None:
     assert found["steps_within_tolerance"] >= 0.85
     assert found["off_mm_median"] < 0.01
     assert found["same_verdict"] == 1.0
+
+
+def test_a_run_whose_pusher_was_in_tf_replays(tmp_path: Path) -> None:
+    """The sample, as an arm would have recorded it: the pusher as a frame, and on no other topic."""
+    topic, frame = "/sgp/vrpn_mocap/pusher/pose", "base_link"
+    with Bag(Path(__file__).parent / "sample_bag") as bag, BagMaker(tmp_path / "bag", load_layout("")) as maker:
+        maker.writer.add_topic("/tf", TF, reliable=True, latched=False)
+        for name in sorted(set(bag.topics) - {*maker.topics, topic, "/sgp/step"}):
+            maker.writer.add_topic(name, bag.topics[name], reliable=True, latched=False)
+        for raw in bag.raw(set(bag.topics)):
+            if raw.topic != topic:
+                maker.writer.write(raw.topic, raw.received_ns, raw.data)
+                continue
+            at = bag.decoded(raw)
+            placed = convert_mocap.transform_of(at.pose, 1.0)
+            stamp_s = convert.seconds(at.header.stamp)
+            maker.transform("/tf", frame, "tool0", stamp_s, placed, received_ns=raw.received_ns)
+    found = replayed(tmp_path / "bag", tmp_path / "out", "--arm", "servo", "--set", "iterations=10", seed=7)
+    assert found["states_recorded"] == 549
+    assert found["states_matched"] == 1.0
+    assert found["states_off_mm_max"] < 1e-6
 
 
 def test_another_setting_decides_otherwise_from_the_same_states(finished_demo: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ CONFIGS: dict[str, list[Config]] = {
 }
 MOCAPS = [share_path("config", "mocap", f"{name}.yaml") for name in presets("mocap")]
 ARMS = [share_path("config", "arm", f"{name}.yaml") for name in presets("arm")]
-BASES = [share_path("config", name) for name in ("rig.yaml", "sim.yaml", "fast.yaml")]
+BASES = [share_path("config", name) for name in ("rig.yaml", "sim.yaml", "fast.yaml", "examples/second_rig/sim.yaml")]
 
 
 def made(node: str, *paths: Path) -> dict[str, object]:

@@ -2,14 +2,19 @@
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from sgp_core.config import SimConfig
+from sgp_core.data import Transitions
 from sgp_core.errors import InputError
+from sgp_core.goals import load_goals
 from sgp_core.layout import MarkerLayout
 from sgp_core.share import share_path
 from sgp_core.sim.collect import CollectConfig, collect
 from sgp_core.sim.demonstrator import way_round
 from sgp_core.sim.rig import Rig, clearance
+from sgp_ros.cli import app
+from sgp_ros.collect import settings_of
 
 LAYOUT = MarkerLayout.load(share_path("config", "layout.yaml"))
 QUIET = SimConfig(marker_noise_m=0.0)
@@ -55,6 +60,23 @@ def test_the_box_stops_when_the_pusher_stops_whatever_the_mass():
         np.testing.assert_allclose(rig.box_pose(), before, atol=1e-3)  # quasistatic
 
 
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_a_box_that_is_heavier_on_one_side_stays_behind_there(side):
+    rig = Rig(LAYOUT, QUIET.replaced(mass_offset_m=(0.0, side * 0.015)))
+    rig.move(rig.pusher(), np.array([0.05, 0.0]), 1.0)
+    assert rig.box_pose()[2] * side > 0.05  # pushed through its middle
+
+
+def test_a_hand_puts_the_box_where_it_is_wanted():
+    rig = pushed([0.05, 0.0])
+    rig.put_box((0.6, 0.1, 0.4))
+    rig.advance(1.0)
+    np.testing.assert_allclose(rig.box_pose(), (0.6, 0.1, 0.4), atol=2e-4)  # it lies, at rest
+    with pytest.raises(InputError, match="overlaps the pusher"):
+        rig.put_box((float(rig.pusher()[0]), float(rig.pusher()[1]), 0.0))
+    np.testing.assert_allclose(rig.box_pose(), (0.6, 0.1, 0.4), atol=2e-4)
+
+
 def test_noise_is_as_asked_and_by_seed():
     first, again, other = (Rig(LAYOUT, SimConfig(marker_noise_m=0.001, seed=s)) for s in (1, 1, 2))
     samples = np.array([first.noisy_markers() - first.markers() for _ in range(2000)])
@@ -96,6 +118,38 @@ def test_demonstrations_push_from_all_sides_and_rest():
     # Realised displacement: near the commanded one, and exactly what the state says.
     np.testing.assert_allclose(data.u, data.x_next[:, -2:] - data.x[:, -2:])
     assert np.abs(data.u - data.u_commanded).max() < 0.01
+
+
+def test_another_box_comes_from_its_files_alone(tmp_path):
+    folder = share_path("config", "examples", "second_rig")
+    layout, told = MarkerLayout.load(folder / "layout.yaml"), ["--settings", str(folder / "collect.yaml")]
+    words = ["collect", "--layout", str(folder / "layout.yaml"), *told, "--demonstrations", "6", "-o"]
+    assert CliRunner().invoke(app, [*words, str(tmp_path / "data.npz"), "--set", "anywhere=0"]).exit_code == 0
+    data = Transitions.load(tmp_path / "data.npz")
+    assert data.layout == layout
+    assert data.x.shape[1] == layout.state_size == 2 * 8 + 2
+    starts = [layout.pose_of(layout.markers(data.x[data.demonstration == k])[0]) for k in range(6)]
+    assert (np.abs(np.array(starts) - (0.48, 0.06, 0.2)) < (0.031, 0.051, 0.31)).all()  # as start_spread says
+    assert sorted(load_goals(folder / "goals.yaml")) == ["bin", "gate", "shelf"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("box_start: [0.5, 0.0]", "box_start = (0.5, 0.0) needs three numbers: x, y, yaw"),
+        ("goal_low: [0.9, 0.0, 0.0]", "goal_low = (0.9, 0.0, 0.0) must not exceed goal_high"),
+        ("seed: 3", "seed is no setting of a collection; give --seed"),
+        ("goals: 3", "goals is no setting of a collection; known are anywhere, box_start"),
+        ("- 1", "must hold lines like"),
+        ("{", "is not YAML"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(text, words, tmp_path):
+    (tmp_path / "collect.yaml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        settings_of(tmp_path / "collect.yaml", {})
+    assert f"settings file {tmp_path / 'collect.yaml'}" in str(caught.value)
+    assert words in str(caught.value)
 
 
 def test_collect_is_reproducible_and_a_demonstration_does_not_depend_on_the_others():

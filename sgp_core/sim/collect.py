@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from sgp_core.config import Config, SimConfig, setting
 from sgp_core.data import Transitions
@@ -22,19 +24,40 @@ class CollectConfig(Config):
     demonstrations: int = setting(100, "number of demonstrations", low=1, high=1_000_000)
     longest: int = setting(8, "steps after which a demonstration ends, reached or not", low=1, high=1000)
     step_duration_s: float = setting(1.0, "time one step takes", unit="s", low=0.02, high=10.0)
+    box_start: tuple[float, ...] = setting(
+        (0.50, 0.0, 0.0), "pose of the box around which demonstrations begin: x, y (m), yaw (rad)", low=-10.0, high=10.0
+    )
     start_spread: tuple[float, ...] = setting(
         (0.03, 0.05, 0.3), "half-width of the box's starts in x, y (m) and yaw (rad)", low=0.0, high=4.0
     )
     anywhere: float = setting(
         0.5, "fraction of demonstrations that start anywhere on the table, to correct from there", low=0.0, high=1.0
     )
+    table_low: tuple[float, ...] = setting(
+        (0.48, -0.16, -0.6), "least x, y (m) and yaw (rad) of those that start anywhere", low=-10.0, high=10.0
+    )
+    table_high: tuple[float, ...] = setting(
+        (0.80, 0.16, 0.6), "largest x, y (m) and yaw (rad) of those that start anywhere", low=-10.0, high=10.0
+    )
+    goal_low: tuple[float, ...] = setting(
+        (0.60, -0.15, -0.5), "least x, y (m) and yaw (rad) of the goals", low=-10.0, high=10.0
+    )
+    goal_high: tuple[float, ...] = setting(
+        (0.80, 0.15, 0.5), "largest x, y (m) and yaw (rad) of the goals", low=-10.0, high=10.0
+    )
     seed: int = setting(0, "seed of starts, goals and the hand's noise", low=0, high=2**31 - 1)
 
+    def check(self) -> None:
+        """Three numbers for each pose, and no range upside down."""
+        for name in ("box_start", "start_spread", "table_low", "table_high", "goal_low", "goal_high"):
+            if len(getattr(self, name)) != 3:
+                raise InputError(f"{name} = {getattr(self, name)} needs three numbers: x, y, yaw")
+        for low, high in (("table_low", "table_high"), ("goal_low", "goal_high")):
+            if np.any(np.array(getattr(self, low)) > getattr(self, high)):
+                raise InputError(f"{low} = {getattr(self, low)} must not exceed {high} = {getattr(self, high)}")
 
-START: Pose = (0.50, 0.0, 0.0)
-TABLE_LOW, TABLE_HIGH = (0.48, -0.16, -0.6), (0.80, 0.16, 0.6)
+
 PACE_M = (0.025, 0.05)  # longest step along an axis of the slowest and of the boldest person
-GOAL_LOW, GOAL_HIGH = (0.60, -0.15, -0.5), (0.80, 0.15, 0.5)
 
 
 def collect(
@@ -54,10 +77,10 @@ def collect(
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]] = []
     for number in range(config.demonstrations):
         random = np.random.default_rng((config.seed, number))
-        box, pusher = _start(layout, config, random)
+        box, pusher = start(layout, config, random)
         rig = Rig(layout, sim.replaced(seed=int(random.integers(2**31))), box, (float(pusher[0]), float(pusher[1])))
         rig.advance(0.1)  # the box settles on the table
-        rows += _demonstrate(rig, layout, config, _goal(random), number, random)
+        rows += _demonstrate(rig, layout, config, goal(config, random), number, random)
         progress(number + 1)
     x, u, commanded, x_next, demonstration = (np.array(column) for column in zip(*rows, strict=True))
     return Transitions(
@@ -73,14 +96,14 @@ def collect(
 
 
 def _demonstrate(
-    rig: Rig, layout: MarkerLayout, config: CollectConfig, goal: Pose, number: int, random: np.random.Generator
+    rig: Rig, layout: MarkerLayout, config: CollectConfig, wanted: Pose, number: int, random: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]:
     """One demonstration: rows of (x, u realised, u commanded, x_next, number)."""
     rows = []
-    habits = Habits(boldest_m=random.uniform(*PACE_M))
+    habits = habits_of(random)
     x = layout.pack(rig.noisy_markers(), rig.pusher())
     for _ in range(config.longest):
-        wish = step(layout, rig.box_pose(), rig.pusher(), goal, habits, random)
+        wish = step(layout, rig.box_pose(), rig.pusher(), wanted, habits, random)
         u = np.zeros(2) if wish is None else wish
         rig.move(rig.pusher(), u, config.step_duration_s)
         x_next = layout.pack(rig.noisy_markers(), rig.pusher())
@@ -91,12 +114,22 @@ def _demonstrate(
     return rows
 
 
-def _start(layout: MarkerLayout, config: CollectConfig, random: np.random.Generator) -> tuple[Pose, np.ndarray]:
+def habits_of(random: np.random.Generator) -> Habits:
+    """Another person for each demonstration: everybody has a pace of their own."""
+    return Habits(boldest_m=random.uniform(*PACE_M))
+
+
+def start(layout: MarkerLayout, config: CollectConfig, random: np.random.Generator) -> tuple[Pose, Float[ndarray, "2"]]:
+    """Where a demonstration begins: pose of the box, and the pusher beside it [m; table].
+
+    Raises:
+        InputError: no place for the pusher beside the box was found.
+    """
     if random.random() < config.anywhere:
-        box = random.uniform(TABLE_LOW, TABLE_HIGH)
+        box = random.uniform(config.table_low, config.table_high)
         direction = random.uniform(-np.pi, np.pi)
     else:
-        box = np.array(START) + random.uniform(-1.0, 1.0, 3) * config.start_spread
+        box = np.array(config.box_start) + random.uniform(-1.0, 1.0, 3) * config.start_spread
         direction = np.pi + random.normal(0.0, 0.4)  # behind the box, where a person begins
     pose: Pose = (float(box[0]), float(box[1]), float(box[2]))
     heading = np.array([np.cos(direction), np.sin(direction)])
@@ -109,6 +142,7 @@ def _start(layout: MarkerLayout, config: CollectConfig, random: np.random.Genera
     )
 
 
-def _goal(random: np.random.Generator) -> Pose:
-    x, y, yaw = random.uniform(GOAL_LOW, GOAL_HIGH)
+def goal(config: CollectConfig, random: np.random.Generator) -> Pose:
+    """Where a demonstrator wants the box [m, m, rad; table]."""
+    x, y, yaw = random.uniform(config.goal_low, config.goal_high)
     return float(x), float(y), float(yaw)

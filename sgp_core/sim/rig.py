@@ -25,7 +25,7 @@ MODEL = """
   <worldbody>
     <geom name="table" type="plane" size="2 2 0.1" friction="{friction} 0.005 0.0001"/>
     <body name="box" pos="{box_x} {box_y} {half_z}" euler="0 0 {box_yaw_deg}">
-      <freejoint name="box"/>
+      <freejoint name="box"/>{inertial}
       <geom name="box" type="box" size="{half_x} {half_y} {half_z}" mass="{mass}" friction="{friction} 0.005 0.0001"/>
     </body>
     <body name="pusher" pos="0 0 {pusher_z}">
@@ -81,6 +81,7 @@ class Rig:
                 friction=config.friction,
                 contact=config.pusher_friction,
                 mass=config.mass_kg,
+                inertial=_inertial(config, 2.0 * half),
                 box_x=box_pose[0],
                 box_y=box_pose[1],
                 box_yaw_deg=np.degrees(box_pose[2]),
@@ -127,6 +128,21 @@ class Rig:
         body = self._model.body("pusher").id
         self._model.body_pos[body, 2] = PUSHING_Z_M + (height_m - TOOL_HEIGHT_M)
 
+    def put_box(self, pose: tuple[float, float, float]) -> None:
+        """A hand takes the box and puts it down at rest, x [m], y [m], yaw [rad; table].
+
+        Raises:
+            InputError: the pusher stands there.
+        """
+        if clearance(self._layout, pose, self.pusher()) < 0.0 and not self._above_box(self._height_m):
+            raise InputError(f"box pose {pose} overlaps the pusher at {self.pusher().tolist()}; move one of them away")
+        x_m, y_m, yaw_rad = pose
+        turn = (np.cos(0.5 * yaw_rad), 0.0, 0.0, np.sin(0.5 * yaw_rad))
+        self._data.qpos[self._box : self._box + 7] = (x_m, y_m, 0.5 * self._box_top_m, *turn)
+        speeds = self._model.joint("box").dofadr[0]
+        self._data.qvel[speeds : speeds + 6] = 0.0
+        mujoco.mj_forward(self._model, self._data)
+
     def advance(self, duration_s: float) -> None:
         """Let the physics run, in whole steps of 2 ms."""
         mujoco.mj_step(self._model, self._data, nstep=max(0, round(duration_s / STEP_S)))
@@ -155,9 +171,23 @@ class Rig:
         """Measured pusher position (2,) [m; table]; an arm's own encoders are taken as exact."""
         return np.array(self._data.qpos[self._pusher])
 
+    def target(self) -> Float[ndarray, "2"]:
+        """Where the pusher servo is to be (2,) [m; table]."""
+        return np.array(self._data.ctrl)
+
     def height(self) -> float:
         """Measured height of the tool [m; table]."""
         return self._height_m
+
+
+def _inertial(config: SimConfig, size_m: Float[ndarray, "3"]) -> str:
+    """Mass of an even box of this size, moved off its centre; nothing when it is not, then MuJoCo works it out."""
+    if not any(config.mass_offset_m):
+        return ""
+    x_m, y_m = config.mass_offset_m
+    squares = size_m**2
+    inertia = " ".join(str(float(i)) for i in config.mass_kg / 12.0 * (squares.sum() - squares))
+    return f'<inertial pos="{x_m} {y_m} 0" mass="{config.mass_kg}" diaginertia="{inertia}"/>'
 
 
 def clearance(layout: MarkerLayout, box_pose: tuple[float, float, float], pusher_m: Float[ndarray, "2"]) -> float:

@@ -1,0 +1,1 @@
+"""Other planners for the same models, to compare score-guided planning with; nothing on a rig uses them."""
