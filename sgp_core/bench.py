@@ -75,7 +75,12 @@ class Bench:
         networks = self._networks[case.hidden]
         bundle = networks.bundle
         config = PlannerConfig(
-            horizon=case.horizon, restarts=case.restarts, iterations=case.iterations, workspace_m=WORKSPACE_M
+            horizon=case.horizon,
+            restarts=case.restarts,
+            iterations=case.iterations,
+            contacts_per_side=0,
+            turn_weight=1.0,
+            workspace_m=WORKSPACE_M,
         )
         planner, judge = Planner(bundle, config), _judge(networks, config)
         times: dict[str, list[float]] = {name: [] for name in PLANNERS}

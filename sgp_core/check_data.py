@@ -49,9 +49,7 @@ def jury_of(bundle: ModelBundle, data: Transitions, seed: int) -> Jury:
         known, held_out = data.split(training["held_out"], training["seed"])
         remark = f"the data of the bundle; the {_demonstrations(held_out)} demonstrations that training held out judge"
         return Jury(held_out=held_out, known=known, unknown=held_out, own=True, remark=remark)
-    seen = {row.tobytes() for row in np.hstack([bundle.reference_x, bundle.reference_u])}
-    trained_on = np.array([row.tobytes() in seen for row in np.hstack([data.x, data.u])])
-    taken = np.unique(data.demonstration[trained_on])
+    taken = [number for number, mark in data.marks.items() if mark in set(bundle.index["data"]["trained_on"])]
     rest = ~np.isin(data.demonstration, taken)
     if len(np.unique(data.demonstration[rest])) < 2:
         raise InputError(

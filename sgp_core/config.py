@@ -143,7 +143,7 @@ class PlannerConfig(LimitsConfig):
     """Algorithm 1 of the paper; its settings where the paper states them."""
 
     beta: float = setting(
-        0.003,
+        0.001,
         "weight of the squared distance to data against the task cost, both in normalised space",
         low=0.0,
         high=1e4,
@@ -160,7 +160,17 @@ class PlannerConfig(LimitsConfig):
         0.1, "Adam learning rate; the action is optimised as a fraction of step_limit_m", low=1e-5, high=10.0
     )
     restarts: int = setting(
-        4, "initial guesses optimised side by side: the warm start and restarts-1 random ones", low=1, high=1024
+        4,
+        "initial guesses optimised side by side: the warm start and restarts-1 random ones; with contacts, the best"
+        " ones after a fifth of the iterations",
+        low=1,
+        high=1024,
+    )
+    contacts_per_side: int = setting(
+        5,
+        "places beside each side of the box where a plan may begin to push, after a walk there; 0: where the pusher is",
+        low=0,
+        high=32,
     )
     budget_ms: float = setting(
         0.0,
@@ -174,9 +184,16 @@ class PlannerConfig(LimitsConfig):
         "cpu", "where plans are made: cpu, or cuda for all iterations of a plan as one CUDA graph", live=False
     )
     running_weight: float = setting(
-        0.01, "weight of the markers' squared error before the last step; above 0, sooner is better", low=0.0, high=1e4
+        0.003, "weight of the markers' squared error before the last step; above 0, sooner is better", low=0.0, high=1e4
     )
-    action_weight: float = setting(0.1, "weight R of the squared step in the task cost", low=0.0, high=1e4)
+    turn_weight: float = setting(
+        3.0,
+        "weight of a marker's error less the mean of all, which is what a turn of the box makes; above 1,"
+        " turning comes first",
+        low=0.0,
+        high=1e4,
+    )
+    action_weight: float = setting(0.01, "weight R of the squared step in the task cost", low=0.0, high=1e4)
 
     def check(self) -> None:
         """See `Config.check`."""
@@ -196,10 +213,10 @@ class MpcConfig(Config):
         0.5, "oldest state that may become a step, planning time included", unit="s", low=0.01, high=10.0
     )
     goal_tolerance_m: float = setting(
-        0.007, "mean marker error at which the goal counts as reached", unit="m", low=1e-4, high=0.2
+        0.005, "mean marker error at which the goal counts as reached", unit="m", low=1e-4, high=0.2
     )
     goal_yaw_tolerance_rad: float = setting(
-        0.1, "yaw error at which the goal counts as reached", unit="rad", low=1e-3, high=3.2
+        0.06, "yaw error at which the goal counts as reached", unit="rad", low=1e-3, high=3.2
     )
     goal_hysteresis: float = setting(
         1.5, "the goal counts as left when an error exceeds its tolerance times this", low=1.0, high=10.0
@@ -361,6 +378,13 @@ class TrainConfig(Config):
     steps: int = setting(12000, "optimiser steps at most, per network", low=1, high=10_000_000)
     check_every: int = setting(250, "optimiser steps between held-out checks", low=1, high=1_000_000)
     patience: int = setting(12, "checks without improvement before training stops", low=1, high=10_000)
+    copies: int = setting(
+        8,
+        "each transition again at so many other places between those of the data, mirrored at the box's axes; 0 takes"
+        " the table or the box as uneven",
+        low=0,
+        high=1000,
+    )
     held_out: float = setting(0.15, "fraction of the demonstrations held out", low=0.01, high=0.9)
     sigma_high: float = setting(0.2, "largest noise level", low=1e-3, high=10.0)
     sigma_low: float = setting(0.01, "smallest noise level", low=1e-4, high=1.0)
@@ -373,4 +397,4 @@ class TrainConfig(Config):
             raise InputError(f"sigma_low = {self.sigma_low} must not exceed sigma_high = {self.sigma_high}")
 
 
-PRESETS: dict[str, TrainConfig] = {"small": TrainConfig(), "paper": TrainConfig(hidden=1024)}
+PRESETS: dict[str, TrainConfig] = {"small": TrainConfig(), "paper": TrainConfig(hidden=1024, copies=0)}

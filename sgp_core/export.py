@@ -18,9 +18,10 @@ from sgp_core.checks import held_out_metrics
 from sgp_core.config import TrainConfig
 from sgp_core.data import Transitions
 from sgp_core.fitting import Check
+from sgp_core.symmetry import spread
 from sgp_core.training import Trained, sample, train, tuples_of
 
-REFERENCE_AT_MOST = 5000  # tuples kept for the distance to data; more make every plan slower and the file larger
+REFERENCE_AT_MOST = 2000  # tuples kept for the distance to data; more make every plan slower and the file larger
 CORESET_OF = 200_000  # tuples they are chosen from; more take minutes and cover no more
 MEASURED_AT_MOST = 5000  # held-out tuples for the figures
 
@@ -48,17 +49,18 @@ def train_bundle(
         The bundle, and every held-out check.
     """
     train_data, held_out = data.split(config.held_out, config.seed)
-    trained = train(train_data, held_out, config, told, device=device, checkpoint=checkpoint)
-    some = sample(len(train_data), CORESET_OF, config.seed).numpy()
-    kept = some[coreset(tuples_of(train_data.select(some), trained.normalizer), REFERENCE_AT_MOST)]
+    learned = spread(train_data, config.copies, config.seed)
+    trained = train(learned, held_out, config, told, device=device, checkpoint=checkpoint)
+    some = sample(len(learned), CORESET_OF, config.seed).numpy()
+    kept = some[coreset(tuples_of(learned.select(some), trained.normalizer), REFERENCE_AT_MOST)]
     index = _index(data, train_data, trained, config)
     partial = path / "partial"
     save_bundle(
         partial,
         dynamics=script(trained.dynamics),
         score=script(trained.score),
-        reference_x=train_data.x[kept],
-        reference_u=train_data.u[kept],
+        reference_x=learned.x[kept],
+        reference_u=learned.u[kept],
         index=index,
     )
     # Measured on what was written, as it will be used; then the figures join the index.
@@ -105,6 +107,7 @@ def _index(data: Transitions, train_data: Transitions, trained: Trained, config:
             "transitions": len(data),
             "demonstrations": len(np.unique(data.demonstration)),
             "sha256": data.sha256,
+            "trained_on": sorted(train_data.marks.values()),
             "x_low_m": data.x.min(axis=0).tolist(),
             "x_high_m": data.x.max(axis=0).tolist(),
             "u_low_m": data.u.min(axis=0).tolist(),

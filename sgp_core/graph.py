@@ -3,7 +3,8 @@
 An iteration is some two hundred small operations. A GPU computes each in a few microseconds, which is less than it
 takes to start it from Python; a graph starts all of them at once. What is recorded cannot be interrupted and works on
 the same memory every time, so the number of iterations is chosen beforehand, such that they take at most half of the
-budget. What comes out is a proposal: `sgp_core.planner` compares it with the warm start on the CPU.
+budget, and all candidates go on to the end. What comes out is a proposal: `sgp_core.planner` compares it with the warm
+start on the CPU.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from sgp_core.adjoint import MlpDynamics, MlpScore
 from sgp_core.bundle import ModelBundle
+from sgp_core.candidates import most_candidates
 from sgp_core.config import PlannerConfig
 from sgp_core.errors import InputError
-from sgp_core.iteration import Descent, Iteration, begin
+from sgp_core.iteration import Descent, Iteration, begin, some_of
 from sgp_core.packing import plain
 from sgp_core.workspace import Region
 
@@ -53,9 +55,10 @@ class DescentGraph:
             raise InputError("device = 'cuda' takes the networks of `sgp train` only; set it to cpu")
         self._iteration, self._ladder, self._device = made.to(device), levels, device
         size = bundle.layout.state_size
-        self._x0 = torch.from_numpy(bundle.reference_x[0]).float().to(device)
-        self._target = self._x0[: size - 2].clone()
-        self._starts = torch.zeros(config.restarts, config.horizon, 2, device=device)
+        rows = most_candidates(config)
+        self._x0 = torch.from_numpy(bundle.reference_x[0]).float().to(device).repeat(rows, 1)
+        self._target = self._x0[0, : size - 2].clone()
+        self._starts = torch.zeros(rows, config.horizon, 2, device=device)
         self.iterations = config.iterations
         self._graph: torch.cuda.CUDAGraph | None = None
         self._found = self._descend()
@@ -70,11 +73,12 @@ class DescentGraph:
         """The result on the CPU.
 
         Args:
-            x0: measured state (nx,) [m].
+            x0: state in which each first guess begins (B, nx) [m], as many as there can be or fewer.
             target: goal markers (ny,) [m].
             starts: first guesses (B, T, 2) [m].
         """
-        for kept, given in ((self._x0, x0), (self._target, target), (self._starts, starts)):
+        rows = len(starts)  # what the others hold is of an earlier plan, and of no use
+        for kept, given in ((self._x0[:rows], x0), (self._target, target), (self._starts[:rows], starts)):
             kept.copy_(given)
         if self._graph is None:
             self._found = self._descend()
@@ -82,6 +86,7 @@ class DescentGraph:
             self._graph.replay()
         found = self._found
         # Copies to the CPU wait for the GPU.
+        found = some_of(found, slice(rows))
         return found._replace(u=found.u.cpu(), best_u=found.best_u.cpu(), best_j=found.best_j.cpu())
 
     @property

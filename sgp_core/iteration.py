@@ -27,7 +27,7 @@ class Rollout(NamedTuple):
     u: Tensor  # (B, T, 2) [m]
     x: Tensor  # (B, T+1, nx) [m]
     tapes: list[list[Tensor]]  # of each step, for the sweep back
-    error: Tensor  # (B, T, ny), markers less their goals after each step [m]
+    error: Tensor  # (B, T, ny), markers less their goals after each step, turns weighted [m]
     task_cost: Tensor  # (B,) [normalised]
     distance2: Tensor  # (B, T), smoothed squared distance to data at the last noise level [normalised]
 
@@ -46,6 +46,12 @@ class Descent(NamedTuple):
 def begin(u: Tensor) -> Descent:
     """Before the first iteration, from first guesses (B, T, 2) [m]."""
     return Descent(u, torch.zeros_like(u), torch.zeros_like(u), u, torch.full_like(u[:, 0, 0], torch.inf), 0)
+
+
+def some_of(descent: Descent, rows: list[int] | slice) -> Descent:
+    """The descent of some of the candidates."""
+    u, first, second, best_u, best_j, done = descent
+    return Descent(u[rows], first[rows], second[rows], best_u[rows], best_j[rows], done)
 
 
 class Iteration(nn.Module):
@@ -68,6 +74,7 @@ class Iteration(nn.Module):
         weights[-1] = 1.0
         self.register_buffer("weights", weights)  # of each step's marker error
         self.scale2 = float(bundle.normalizer.x_scale**2)
+        self.turning = config.turn_weight**0.5
         self.action_weight, self.beta = config.action_weight, config.beta
         self.sigmas = [float(sigma) for sigma in bundle.sigmas]
         self.limit, self.rate = config.step_limit_m, config.learning_rate
@@ -96,7 +103,7 @@ class Iteration(nn.Module):
     def bounded(self, x0: Tensor, u: Tensor) -> Tensor:
         """Nearest steps that respect the step limit and keep the pusher in the box around the workspace."""
         steps: list[Tensor] = []
-        pusher = x0[-2:]
+        pusher = x0[..., -2:]
         for t in range(u.shape[1]):
             # From outside the workspace the way back may be longer than a step.
             end = torch.minimum(torch.maximum(pusher + u[:, t].clamp(-self.limit, self.limit), self.low), self.high)
@@ -108,7 +115,7 @@ class Iteration(nn.Module):
         """J (B,) and its gradient (B, T, 2) with d^2 smoothed by sigma of `level`.
 
         Args:
-            x0: measured state (nx,) [m].
+            x0: measured state (nx,), or one of each candidate (B, nx) [m].
             u: actions (B, T, 2) [m].
             target: goal markers (ny,) [m].
             level: index of the noise level.
@@ -131,10 +138,19 @@ class Iteration(nn.Module):
             tapes.append(tape)
             states.append(x)
         stacked = torch.stack(states, dim=1)
-        error = stacked[:, 1:, :-2] - target
+        error = self.weighted(stacked[:, 1:, :-2] - target)
         task = (self.weights * error * error).sum([-2, -1]) + self.action_weight * (u * u).sum([-2, -1])
         z = (torch.cat([stacked[:, :-1], u], dim=-1) - self.centre) * self.per_scale
         return Rollout(u, stacked, tapes, error, task / self.scale2, self.distance(z))
+
+    @torch.jit.export
+    def weighted(self, error: Tensor) -> Tensor:
+        """Errors (..., ny) whose part that differs from marker to marker, from turning, is stretched; symmetric."""
+        if self.turning == 1.0:
+            return error
+        each = error.unflatten(-1, [-1, 2])
+        mean = each.mean(-2, keepdim=True)
+        return (mean + self.turning * (each - mean)).flatten(-2)
 
     @torch.jit.export
     def objective(self, rollout: Rollout) -> Tensor:
@@ -146,7 +162,7 @@ class Iteration(nn.Module):
     def task_gradient(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Of the task cost, by every state (B, T+1, nx) and action as if all were free."""
         by_x = torch.zeros_like(rollout.x)
-        by_x[:, 1:, :-2] = (2.0 / self.scale2) * self.weights * rollout.error
+        by_x[:, 1:, :-2] = (2.0 / self.scale2) * self.weights * self.weighted(rollout.error)
         return by_x, (2.0 * self.action_weight / self.scale2) * rollout.u
 
     @torch.jit.export

@@ -53,6 +53,7 @@ class Solver(Protocol):
         warm_start: Float[ndarray, "T 2"],
         generator: torch.Generator,
         *,
+        from_m: Float[ndarray, "2"] | None = None,
         spent_s: float = 0.0,
         schedule: Sequence[int] | None = None,
     ) -> Plan:
@@ -111,7 +112,7 @@ class Controller:
             return Decision(
                 step=_no_step(state, Reason.GOAL_REACHED, f"goal reached, markers {error_m * 1e3:.1f} mm away"),
                 plan=None,
-                carry=dataclasses.replace(carry, u=None, arrived=True),
+                carry=dataclasses.replace(carry, u=None, from_m=None, arrived=True),
                 marker_error_m=error_m,
                 yaw_error_rad=yaw_rad,
             )
@@ -119,12 +120,24 @@ class Controller:
             state = self._planner.predict(state, outlook)
         generator = _generator_of(carry)
         spent_s = 0.0 if outlook is None else outlook.spent_s
-        warm_start = self._warm_start(state, carry, executed)
-        plan = self._planner.plan(state, goal, warm_start, generator, spent_s=spent_s, schedule=schedule)
+        plan = self._planner.plan(
+            state,
+            goal,
+            self._warm_start(state, carry, executed),
+            generator,
+            from_m=carry.from_m,
+            spent_s=spent_s,
+            schedule=schedule,
+        )
         return Decision(
             step=self._first_step(state, plan),
             plan=plan,
-            carry=MpcCarry(u=plan.u, stamp_s=state.stamp_s, generator_state=_state_of(generator)),
+            carry=MpcCarry(
+                u=plan.u[plan.walk :],
+                stamp_s=state.stamp_s,
+                generator_state=_state_of(generator),
+                from_m=plan.from_m,
+            ),
             marker_error_m=error_m,
             yaw_error_rad=yaw_rad,
         )
@@ -144,7 +157,9 @@ class Controller:
         horizon = self._planner.config.horizon
         if carry.u is None:
             return np.zeros((horizon, 2))
-        elapsed_s = max(0.0, state.stamp_s - carry.stamp_s) if executed else 0.0
+        # Pushes that wait for the end of a walk are still all to be done.
+        walked = carry.from_m is not None
+        elapsed_s = max(0.0, state.stamp_s - carry.stamp_s) if executed and not walked else 0.0
         advanced = advance(carry.u, elapsed_s / self._bundle.step_duration_s)
         # A horizon changed while running keeps what the plans have in common.
         kept = advanced[:horizon]
@@ -159,7 +174,7 @@ class Controller:
         fault = check_step(plan.u[0], state.x[-2:], config)
         if fault is not None:
             return _no_step(state, fault.reason, fault.text)
-        words = "pushing"
+        words = f"walking round the box, {plan.walk} steps before it pushes" if plan.walk else "pushing"
         if plan.iterations < config.iterations:
             words += (
                 f"; budget_ms = {config.budget_ms:g} was over after {plan.iterations} of {config.iterations} iterations"

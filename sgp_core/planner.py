@@ -2,8 +2,11 @@
 
 Minimises J(u) = (e_T + w sum_t e_t + R sum_t ||u_t||^2) / s^2 + beta sum_t d^2(x_t, u_t) over u_0..u_T-1, where
 x_t+1 = f(x_t, u_t), e_t = ||markers_t - goal||^2 and s is the normaliser's scale of positions: both parts are squared
-lengths in normalised space. The paper has w = 0, and then a push planned for the last step is as good as one planned
-for the first; replanned every step, it can stay planned forever. A small w breaks the tie.
+lengths in normalised space. Turns weigh more than shifts (`Iteration.weighted`), which the paper does not know, either.
+
+The paper has w = 0, and then a push planned for the last step is as good as one planned for the first; replanned every
+step, it can stay planned forever. A small w breaks the tie. It also is what a walk to another side of the box costs:
+pushes may begin there, and the steps that lead there are geometry (`candidates.py`).
 
 x_0 is measured; the pairs (x_0, u_0)..(x_T-1, u_T-1) are scored, x_T is not: it has no action.
 """
@@ -14,7 +17,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,20 +25,33 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from sgp_core.budget import Budget, Turns, again
 from sgp_core.bundle import ModelBundle
+from sgp_core.candidates import Candidates, after_walk, failed, stay
 from sgp_core.config import ALL_SIGMAS, PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.graph import DescentGraph, check_device
-from sgp_core.iteration import Descent, begin, iteration_of
+from sgp_core.iteration import Descent, begin, iteration_of, some_of
 from sgp_core.prediction import Outlook
 from sgp_core.safety import region_of
 from sgp_core.types import Goal, Plan, PlanStatus, State
 
 # Iterations per call of TorchScript.
 BURST, BUDGET_BURST = 10, 2
-Turns = Callable[
-    [int, float, int], list[int]
-]  # iterations done, the time [s], how many at most: levels of the next ones
+# With contacts: the share of the iterations after which only the best candidates go on.
+SCREENING = 5
+
+
+class Field(NamedTuple):
+    """What B candidates are judged by."""
+
+    x0: Tensor  # state in which the pushes of each begin (B, nx) [m]
+    target: Tensor  # goal markers (ny,) [m]
+    waiting: Tensor  # running cost of each until then (B,) [normalised]
+
+    def of(self, rows: list[int]) -> Field:
+        """Some of them."""
+        return self._replace(x0=self.x0[rows], waiting=self.waiting[rows])
 
 
 class Planner:
@@ -63,6 +79,8 @@ class Planner:
             )
         config.check_step_duration(bundle.step_duration_s)
         self._region = region_of(config)
+        self._candidates = Candidates(bundle, config, self._region)
+        self._scale2 = float(bundle.normalizer.x_scale**2)
         check_device(config, self._region)
         # Nothing but a box can be kept to inside of TorchScript, and nobody looks at the clock in there.
         self._burst = (BUDGET_BURST if config.budget_ms else BURST) if self._region.is_box else 1
@@ -87,6 +105,7 @@ class Planner:
         warm_start: Float[ndarray, "T 2"],
         generator: torch.Generator,
         *,
+        from_m: Float[ndarray, "2"] | None = None,
         spent_s: float = 0.0,
         schedule: Sequence[int] | None = None,
     ) -> Plan:
@@ -95,8 +114,9 @@ class Planner:
         Args:
             state: where things are [m; table].
             goal: where the markers should end [m; table].
-            warm_start: steps to begin from [m]; brought within the bounds first.
+            warm_start: pushes to begin from [m]; brought within the bounds first.
             generator: draws the initial guesses of the restarts.
+            from_m: where the warm start begins, when the pusher has to walk there first [m; table].
             spent_s: how much of the budget is gone already [s].
             schedule: iterations at each noise level, as an earlier plan had them, instead of what settings and time
                 give; not for a device whose iterations are recorded.
@@ -107,35 +127,54 @@ class Planner:
         config = self.config
         started_s = self._clock()
         if not (np.isfinite(state.x).all() and np.isfinite(goal.markers_m).all()):
-            return _failed(state, config.horizon)
-        x0 = torch.from_numpy(state.x).float()
+            return failed(state, config.horizon)
+        torch.from_numpy(state.x).float()
         target = torch.from_numpy(goal.markers_m).float().reshape(-1)
         if schedule is not None and len(schedule) != len(self.levels):
             raise InputError(
                 f"an earlier plan went through {len(schedule)} noise levels, these settings name {len(self.levels)};"
                 " set sigmas as they were"
             )
-        starts = self.starts(state, warm_start, generator)
-        turns = Budget(config, len(self.levels), started_s, spent_s).turn if schedule is None else _again(schedule)
+        guesses = [
+            self._candidates.again(state, warm_start, from_m),
+            *(stay(state.x[-2:], u) for u in self._random(generator)),
+            *self._candidates.from_sides(state),
+        ]
+        x0s = np.tile(state.x, (len(guesses), 1))
+        x0s[:, -2:] = [guess.from_m for guess in guesses]
+        starts = self._bounded(x0s, np.stack([guess.u for guess in guesses]))
+        waiting = torch.from_numpy(self._candidates.waiting_cost(state, goal, guesses) / self._scale2).float()
+        field = Field(torch.from_numpy(x0s).float(), target, waiting)
+        turns = Budget(config, len(self.levels), started_s, spent_s).turn if schedule is None else again(schedule)
         if self._graph:
-            descent, schedule = self._graph(x0, target, torch.from_numpy(starts)), self._graph.schedule
+            descent, schedule = self._graph(field.x0, target, torch.from_numpy(starts)), self._graph.schedule
+            kept = list(range(len(guesses)))
         else:
-            descent, schedule = self._descended(x0, target, begin(torch.from_numpy(starts)), turns)
-        candidates = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
-        plan = self._best(state, x0, target, self._bounded(state.x, candidates))
+            descent, schedule, kept = self._descended(field, begin(torch.from_numpy(starts)), turns)
+        of_guess = [0, *kept, *kept]
+        u = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
+        plan, best = self._best(state, field.of(of_guess), self._bounded(x0s[of_guess], u))
+        if plan.status is not PlanStatus.FAILED:
+            plan = after_walk(plan, self._candidates.walk(state, guesses[of_guess[best]]))
         return dataclasses.replace(plan, schedule=tuple(schedule), solve_s=self._clock() - started_s)
 
-    def _descended(self, x0: Tensor, target: Tensor, descent: Descent, turns: Turns) -> tuple[Descent, list[int]]:
-        """After as many iterations as there are, or as time allows; and how many there were at each noise level."""
-        schedule = [0] * len(self.levels)
-        while turn := turns(descent.done, self._clock(), self._burst):
+    def _descended(self, field: Field, descent: Descent, turns: Turns) -> tuple[Descent, list[int], list[int]]:
+        """After as many iterations as there are, or as time allows; how many at each noise level; whose are left."""
+        config, schedule, kept = self.config, [0] * len(self.levels), list(range(len(field.x0)))
+        screening = max(1, config.iterations // SCREENING) if len(kept) > config.restarts else 0
+        while turn := turns(descent.done, self._clock(), self._burst_of(screening, descent.done)):
             for level in turn:
                 schedule[level] += 1
-            descent = Descent(*self._iteration.descend(x0, target, descent, [self.levels[level] for level in turn]))
+            levels = [self.levels[level] for level in turn]
+            descent = Descent(*self._iteration.descend(field.x0, field.target, descent, levels))
             if not self._region.is_box:
-                bounded = torch.from_numpy(self._bounded(x0.numpy(), descent.u.numpy()))
+                bounded = torch.from_numpy(self._bounded(field.x0.numpy(), descent.u.numpy()))
                 descent = descent._replace(u=bounded)
-        return descent, schedule
+            if descent.done == screening:
+                kept = torch.argsort(descent.best_j + field.waiting, stable=True)[: config.restarts].tolist()
+                field, screening = field.of(kept), 0
+                descent = some_of(descent, kept)
+        return descent, schedule, kept
 
     @torch.no_grad()
     def predict(self, state: State, outlook: Outlook) -> State:
@@ -158,17 +197,20 @@ class Planner:
     def starts(
         self, state: State, warm_start: Float[ndarray, "T 2"], generator: torch.Generator
     ) -> Float[ndarray, "B T 2"]:
-        """The warm start and, for each further restart, steps drawn evenly from within the limit; within the bounds."""
-        guesses = np.concatenate([warm_start[None], self.draw(generator).numpy() * self.config.step_limit_m])
-        return self._bounded(state.x, guesses)
+        """First guesses from where the pusher is: the warm start and the random ones; within the bounds [m]."""
+        return self._bounded(state.x[None], np.concatenate([warm_start[None], self._random(generator)]))
 
     def draw(self, generator: torch.Generator) -> Tensor:
         """What is random in a plan: the restarts (B-1, T, 2), evenly from -1 to 1."""
         return torch.rand(self.config.restarts - 1, self.config.horizon, 2, generator=generator) * 2.0 - 1.0
 
-    def _bounded(self, x0: Float[ndarray, "nx"], u: Float[ndarray, "B T 2"]) -> Float[ndarray, "B T 2"]:
+    def _random(self, generator: torch.Generator) -> Float[ndarray, "R T 2"]:
+        drawn: Float[ndarray, "R T 2"] = self.draw(generator).numpy() * self.config.step_limit_m
+        return drawn
+
+    def _bounded(self, x0: Float[ndarray, "#B nx"], u: Float[ndarray, "B T 2"]) -> Float[ndarray, "B T 2"]:
         """Nearest steps, one after the other, that respect the step limit and keep the pusher where it may be."""
-        limit, pusher = self.config.step_limit_m, x0[-2:]
+        limit, pusher = self.config.step_limit_m, np.broadcast_to(x0[:, -2:], (len(u), 2))
         wishes, steps = u.clip(-limit, limit), np.empty(u.shape, dtype=np.float32)
         for t in range(u.shape[1]):
             # From outside the workspace the way back may be longer than a step.
@@ -176,20 +218,21 @@ class Planner:
             pusher = pusher + steps[:, t]
         return steps
 
-    def _best(self, state: State, x0: Tensor, target: Tensor, candidates: Float[ndarray, "B T 2"]) -> Plan:
-        """The candidate of lowest J; the first one is the warm start."""
-        rollout = self._iteration.rollout(x0, torch.from_numpy(candidates), target)
-        j = self._iteration.objective(rollout).numpy()
+    def _best(self, state: State, field: Field, candidates: Float[ndarray, "B T 2"]) -> tuple[Plan, int]:
+        """The candidate of lowest J, without its walk, and which it is; the first one is the warm start."""
+        rollout = self._iteration.rollout(field.x0, torch.from_numpy(candidates), field.target)
+        j = (self._iteration.objective(rollout) + field.waiting).numpy()
         k = int(j.argmin())
         if not np.isfinite(j[k]):
-            return _failed(state, len(candidates[k]))
+            return failed(state, len(candidates[k])), k
         u, distance2 = candidates[k].astype(float), float(rollout.distance2[k].sum())
-        return Plan(
+        plan = Plan(
             stamp_s=state.stamp_s,
             x=rollout.x[k].double().numpy(),
             u=u,
+            walk=0,
             objective=float(j[k]),
-            task_cost=float(rollout.task_cost[k]),
+            task_cost=float(rollout.task_cost[k] + field.waiting[k]),
             distance2=distance2,
             data_distance=max(0.0, distance2 / len(u)) ** 0.5,
             warm_start_objective=float(j[0]),
@@ -197,56 +240,10 @@ class Planner:
             schedule=(),
             solve_s=0.0,
         )
+        return plan, k
 
-
-def _failed(state: State, horizon: int) -> Plan:
-    """Rest, and no objective to show for it."""
-    return Plan(
-        stamp_s=state.stamp_s,
-        x=np.tile(state.x, (horizon + 1, 1)),
-        u=np.zeros((horizon, 2)),
-        objective=np.inf,
-        task_cost=np.inf,
-        distance2=np.inf,
-        data_distance=np.inf,
-        warm_start_objective=np.inf,
-        status=PlanStatus.FAILED,
-        schedule=(),
-        solve_s=0.0,
-    )
-
-
-class Budget:
-    """How far a plan has got, by iterations or by time, whichever is ahead: annealing keeps pace with both."""
-
-    def __init__(self, config: PlannerConfig, levels: int, started_s: float, spent_s: float) -> None:
-        self._iterations, self._limited = config.iterations, config.budget_ms > 0.0
-        self._levels, self._level = levels, 0
-        self._budget_s = config.budget_ms * 1e-3 - spent_s
-        self._started_s = started_s
-
-    def turn(self, done: int, now_s: float, count: int) -> list[int]:
-        """Noise levels of the next iterations, at most `count`, 0 is the highest; none when the plan has to end."""
-        by_time, each = 0.0, 0.0
-        if self._limited and done == 0:
-            count = 1  # nobody knows yet how long one takes
-        elif self._limited:
-            passed_s = now_s - self._started_s
-            # What it takes to conclude has to stay in the budget, and is about as long as two iterations.
-            left_s = self._budget_s - 2.0 * passed_s / done
-            by_time, each = (passed_s / left_s, passed_s / done / left_s) if left_s > 0.0 else (1.0, 0.0)
-        shares = [max((done + k) / self._iterations, by_time + k * each) for k in range(count)]
-        levels = [int(share * self._levels + 1e-9) for share in shares if share < 1.0 - 1e-6]  # not a sum's last digit
-        # An iteration faster than those before does not lead back to a higher level.
-        levels = [max(level, self._level) for level in levels]
-        self._level = max([self._level, *levels])
-        return levels
-
-
-def _again(schedule: Sequence[int]) -> Turns:
-    """The same iterations as an earlier plan."""
-    levels = [level for level, count in enumerate(schedule) for _ in range(count)]
-    return lambda done, _now_s, count: levels[done : done + count]
+    def _burst_of(self, screening: int, done: int) -> int:
+        return min(self._burst, screening - done) if done < screening else self._burst
 
 
 def _levels(bundle: ModelBundle, config: PlannerConfig) -> list[int]:

@@ -8,6 +8,7 @@ that was interrupted has used up its number.
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from sgp_core.types import Goal
 
 ABOUT = "about"
 GIVE_UP_BELOW = 0.1  # probability that a trial which is not worse than the best one looks as bad as this
+TOGETHER_S = (0.2, 0.5, 1.0)  # tries to open a data base that another process has just begun to make
 NOISE_BELOW = 0.05  # probability that settings which are no better look as much better as these
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -86,7 +88,7 @@ def open_study(task: Task, storage: str | None, name: str) -> Study:
         # Made for a mean over cases: it compares case by case with the best trial so far.
         pruner = WilcoxonPruner(p_threshold=GIVE_UP_BELOW)
     try:
-        study = optuna.create_study(storage=storage, study_name=name, pruner=pruner, load_if_exists=True)
+        study = _study(storage, name, pruner)
     except (SQLAlchemyError, StorageInternalError, ImportError, ValueError) as error:
         # Neither the URL nor all of the error: both may hold a password.
         raise InputError(
@@ -108,6 +110,16 @@ def open_study(task: Task, storage: str | None, name: str) -> Study:
         study.set_user_attr(ABOUT, about)
         study.enqueue_trial(task.space.first_guess(), skip_if_exists=True)
     return study
+
+
+def _study(storage: str | None, name: str, pruner: WilcoxonPruner) -> Study:
+    """As `optuna.create_study`; where processes begin together each makes the tables, and one fails at first."""
+    for wait_s in TOGETHER_S:
+        try:
+            return optuna.create_study(storage=storage, study_name=name, pruner=pruner, load_if_exists=True)
+        except (SQLAlchemyError, StorageInternalError):
+            time.sleep(wait_s)
+    return optuna.create_study(storage=storage, study_name=name, pruner=pruner, load_if_exists=True)
 
 
 def run_trials(

@@ -83,16 +83,22 @@ class Plan:
     """What the planner found. `objective = task_cost + beta * distance2`, lower is better."""
 
     stamp_s: float  # of the state it starts from
-    u: Float[ndarray, "T 2"]  # pusher displacements [m]
-    x: Float[ndarray, "T+1 nx"]
+    u: Float[ndarray, "L 2"]  # pusher displacements [m], first a walk to where it pushes, then T pushes
+    x: Float[ndarray, "L+1 nx"]
+    walk: int  # how many of them are the walk
     objective: float
     task_cost: float  # terminal and action cost [normalised units]
-    distance2: float  # sum over the plan of the smoothed squared distance to data [normalised units]
-    data_distance: float  # root of the mean of that distance along the plan [normalised units]
+    distance2: float  # sum over the pushes of the smoothed squared distance to data [normalised units]
+    data_distance: float  # root of the mean of that distance along the pushes [normalised units]
     warm_start_objective: float  # J of the advanced warm start, never below `objective`
     status: PlanStatus
     schedule: tuple[int, ...]  # iterations run at each noise level; fewer than asked for when the budget was over
     solve_s: float
+
+    @property
+    def from_m(self) -> Float[ndarray, "2"] | None:
+        """Where the pushes begin, when the pusher has to walk there first [m; table]."""
+        return self.x[self.walk, -2:] if self.walk else None
 
     @property
     def iterations(self) -> int:
@@ -104,9 +110,10 @@ class Plan:
 class MpcCarry:
     """All that one plan hands to the next: nothing else is remembered anywhere."""
 
-    u: Float[ndarray, "T 2"] | None  # last plan's steps [m]; None before the first plan
+    u: Float[ndarray, "T 2"] | None  # last plan's pushes [m]; None before the first plan
     stamp_s: float  # stamp of that plan
     generator_state: bytes  # of the torch.Generator that draws the restarts
+    from_m: Float[ndarray, "2"] | None = None  # where they begin, after a walk [m; table]; None: where the pusher is
     arrived: bool = False  # inside the goal's hysteresis band
 
 

@@ -2,11 +2,13 @@
 
 A plan's own J says nothing about its settings: beta and horizon are part of it. So what counts is the step that would
 be sent, and J of the *base* settings of the best plan that begins with it. How much worse that is than the best plan
-from the same state is what the step costs. The models have to be believed for that; nothing moves.
+from the same state is what the step costs. The models have to be believed for that; nothing moves. Pushes alone are
+judged, from where the pusher is: what a walk round the box is good for, only a closed loop tells.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -29,6 +31,7 @@ from sgp_core.types import Goal, MpcCarry, Plan, State
 
 # The best plan from a state is one with so many iterations and restarts.
 LONG = {"iterations": 100, "restarts": 16}
+PUSHES = {"contacts_per_side": 0}
 ROUND = 4  # cases before a trial may be given up
 
 
@@ -97,7 +100,7 @@ class BagJudge:
         cases: list[Case],
         about: dict[str, Any],
     ) -> None:
-        self._path, self._base, self._mpc = path, base, mpc
+        self._path, self._base, self._mpc = path, base.replaced(**PUSHES), mpc
         self.bundle = bundle
         self._cases, self._known = cases, dict[int, Best]()
         self.about = {"judge": "recorded decisions", "decisions": len(cases), **about}
@@ -112,7 +115,7 @@ class BagJudge:
         return self._jobs(planner, range(1, len(self._cases), 2))
 
     def _jobs(self, planner: PlannerConfig, numbers: range) -> list[Job]:
-        path, base, mpc = self._path, self._base, self._mpc
+        path, base, mpc, planner = self._path, self._base, self._mpc, planner.replaced(**PUSHES)
         return [
             Decision(path=path, base=base, planner=planner, mpc=mpc, case=self._cases[k], best=self._best(k))
             for k in numbers
@@ -127,7 +130,8 @@ class BagJudge:
 
 def _decided(path: Path, planner: PlannerConfig, mpc: MpcConfig, case: Case) -> Plan:
     controller = _controller(path, planner, mpc)
-    made = controller.control(case.state, case.goal, case.carry, executed=case.executed, outlook=case.outlook)
+    carry = dataclasses.replace(case.carry, from_m=None)
+    made = controller.control(case.state, case.goal, carry, executed=case.executed, outlook=case.outlook)
     assert made.plan is not None  # none of the cases is at its goal
     return made.plan
 

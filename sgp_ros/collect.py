@@ -25,7 +25,7 @@ console = Console(highlight=False)
 
 def collect_command(
     out: Annotated[Path, typer.Option("--out", "-o", help=".npz file to write")] = Path("out/data.npz"),
-    demonstrations: Annotated[int, typer.Option(min=1, help="number of demonstrations")] = 100,
+    demonstrations: Annotated[int, typer.Option(min=1, help="number of demonstrations")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="seed; the same seed gives the same result")] = 0,
     layout: Annotated[Path | None, typer.Option(help="marker layout YAML; config/layout.yaml when left out")] = None,
     settings: Annotated[

@@ -82,6 +82,7 @@ class PlanRecord:
             "executed": job is not None and job.executed,  # whether the pusher carried out the last step
             "motion_x_m": float(motion_m[0]),  # what the pusher does until the plan begins
             "motion_y_m": float(motion_m[1]),
+            "walk": 0 if self._plan is None else self._plan.walk,  # steps round the box before it pushes
             "schedule": "" if self._plan is None else ",".join(map(str, self._plan.schedule)),  # per noise level
         }
 

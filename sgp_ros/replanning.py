@@ -40,7 +40,9 @@ class Decided:
     state_stamp_ns: int
     reason: str
     start_s: float  # instant the plan begins; NaN without a plan
-    plan_u: Float[ndarray, "T 2"] | None  # its steps [m; table]
+    plan_u: Float[ndarray, "L 2"] | None  # its steps, a walk first [m; table]
+    walk: int  # how many of them are the walk
+    from_m: Float[ndarray, "2"] | None  # where it leads to [m; table]
     objective: float
     executed: bool  # whether the pusher had carried out the last step
     motion_m: Float[ndarray, "2"]  # what it would do until the plan begins [m; table]; NaN without an outlook
@@ -104,11 +106,12 @@ class Log:
         if state_ns in (0, self._last_ns):
             return
         self._last_ns, path, self._path = state_ns, self._path, None
-        start_s, plan_u, took_s = float("nan"), None, 0.0
+        start_s, plan_u, from_m, took_s, walk = float("nan"), None, None, 0.0, int(values.get("walk", 0))
         state_s = convert.clock_seconds(state_ns)
         if path is not None and state_s - SAME_STAMP_S <= convert.seconds(path.header.stamp) <= state_s + LONGEST_S:
             start_s, took_s = convert.seconds(path.header.stamp), float(values["plan_ms"]) * 1e-3
-            plan_u = np.diff([_xy(pose.pose.position) for pose in path.poses], axis=0)
+            pusher_m = np.array([_xy(pose.pose.position) for pose in path.poses])
+            plan_u, from_m = np.diff(pusher_m, axis=0), pusher_m[walk] if walk else None
         self.decisions.append(
             Decided(
                 received_s=received_s,
@@ -117,6 +120,8 @@ class Log:
                 reason=values["reason"],
                 start_s=start_s,
                 plan_u=plan_u,
+                walk=walk,
+                from_m=from_m,
                 objective=float(values["objective"]),
                 executed=values["executed"] == "true",
                 motion_m=np.array([float(values[name]) for name in ("motion_x_m", "motion_y_m")]),
@@ -178,7 +183,7 @@ def replan(
         carry = dataclasses.replace(decision.carry, generator_state=drawn)
         if carry.u is not None and was.plan_u is not None:
             # Each decision from what the recorded one had: differences do not add up.
-            carry = dataclasses.replace(carry, u=was.plan_u)
+            carry = dataclasses.replace(carry, u=was.plan_u[was.walk :], from_m=was.from_m)
         off_m = float("nan")
         if decision.plan is not None and was.u is not None:
             off_m = float(np.linalg.norm(decision.plan.u[0] - was.u))

@@ -2,12 +2,14 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sgp_core.bundle import ModelBundle
+from sgp_core.config import PlannerConfig
 from sgp_core.distance import exact_score
 from sgp_core.layout import MarkerLayout
 from sgp_core.normalizer import Normalizer
@@ -20,6 +22,20 @@ LAYOUT = MarkerLayout(
 )
 SIZE = LAYOUT.state_size
 SIGMAS = (0.2, 0.1, 0.05, 0.01)
+
+
+PAPER = {
+    "contacts_per_side": 0,
+    "beta": 0.003,
+    "turn_weight": 1.0,
+    "running_weight": 0.01,
+    "action_weight": 0.1,
+}
+
+
+def planner_settings(**changes: Any) -> PlannerConfig:
+    """Plans that begin where the pusher is: these models know of no box that has sides."""
+    return PlannerConfig(**{**PAPER, **changes})
 
 
 class Glued(nn.Module):

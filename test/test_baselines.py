@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from analytic import LAYOUT, Glued, closed_form_step, linear_bundle
+from analytic import LAYOUT, Glued, closed_form_step, linear_bundle, planner_settings
 
 from sgp_core.baselines.cem import CemConfig, CemPlanner
 from sgp_core.baselines.cloning import train_policy
@@ -25,7 +25,7 @@ from sgp_core.safety import check_step
 from sgp_core.types import Goal, PlanStatus, State
 
 BUNDLE = linear_bundle()
-PLAIN = PlannerConfig(beta=0.0, running_weight=0.0, horizon=3)
+PLAIN = planner_settings(beta=0.0, running_weight=0.0, horizon=3)
 GOAL = Goal.from_pose(LAYOUT, 0.56, 0.03, 0.0)
 REST = np.zeros((3, 2))
 SMALL = TrainConfig(hidden=48, layers=2, steps=400, check_every=100)

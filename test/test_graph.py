@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from analytic import linear_bundle
+from analytic import linear_bundle, planner_settings
 
 from sgp_core.bundle import ModelBundle, load_bundle
 from sgp_core.config import PlannerConfig
@@ -42,10 +42,10 @@ def in_one_go(bundle: ModelBundle, config: PlannerConfig) -> Planner:
 @pytest.mark.parametrize(
     "config",
     [
-        PlannerConfig(),
-        PlannerConfig(restarts=1, iterations=13, horizon=2),  # levels of unequal length
-        PlannerConfig(beta=0.0, iterations=10),
-        PlannerConfig(workspace_m=(0.40, 0.55, -0.02, 0.02), iterations=20, running_weight=0.5),  # bounds that hold
+        planner_settings(),
+        planner_settings(restarts=1, iterations=13, horizon=2),  # levels of unequal length
+        planner_settings(beta=0.0, iterations=10),
+        planner_settings(workspace_m=(0.40, 0.55, -0.02, 0.02), iterations=20, running_weight=0.5),  # bounds that hold
     ],
     ids=["defaults", "short", "no penalty", "narrow"],
 )
@@ -60,7 +60,7 @@ def test_all_iterations_at_once_equal_bursts_of_them(bundle: ModelBundle, config
 
 def test_the_same_memory_serves_every_plan(bundle: ModelBundle) -> None:
     """And a plan does not depend on the one before."""
-    once = in_one_go(bundle, PlannerConfig(iterations=10))
+    once = in_one_go(bundle, planner_settings(iterations=10))
     first, other, again = (planned(once, bundle, seed) for seed in (0, 1, 0))
     assert not np.array_equal(first.u, other.u)
     np.testing.assert_array_equal(first.u, again.u)
@@ -68,7 +68,7 @@ def test_the_same_memory_serves_every_plan(bundle: ModelBundle) -> None:
 
 def test_what_comes_back_broken_is_not_taken(bundle: ModelBundle) -> None:
     """Whatever a device gives: the warm start stays, within the bounds."""
-    once = in_one_go(bundle, PlannerConfig(iterations=10, restarts=2))
+    once = in_one_go(bundle, planner_settings(iterations=10, restarts=2))
     graph = once._graph
     assert graph is not None
     for value in (np.nan, np.inf, 100.0):
@@ -81,14 +81,14 @@ def test_what_comes_back_broken_is_not_taken(bundle: ModelBundle) -> None:
 
 def test_nothing_stays_on_the_cpu(bundle: ModelBundle) -> None:
     """On a device that computes nothing but minds what mixes with it; a recording may not touch the CPU either."""
-    config = PlannerConfig(iterations=10)
+    config = planner_settings(iterations=10)
     graph = DescentGraph(bundle, config, Planner(bundle, config).levels, torch.device("meta"))
     found = graph._descend()
     assert {tensor.device.type for tensor in found if isinstance(tensor, torch.Tensor)} == {"meta"}
 
 
 def test_networks_of_another_kind_are_refused() -> None:
-    config = PlannerConfig(iterations=10)
+    config = planner_settings(iterations=10)
     bundle = linear_bundle()
     with pytest.raises(InputError, match="networks of `sgp train` only; set it to cpu"):
         DescentGraph(bundle, config, Planner(bundle, config).levels, CPU)
@@ -97,23 +97,23 @@ def test_networks_of_another_kind_are_refused() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_missing_device_is_refused_before_anything_is_planned(bundle: ModelBundle) -> None:
     with pytest.raises(InputError, match="torch finds no CUDA device; set it to cpu"):
-        Planner(bundle, PlannerConfig(device="cuda"))
+        Planner(bundle, planner_settings(device="cuda"))
 
 
 def test_a_workspace_that_is_no_rectangle_is_refused(bundle: ModelBundle) -> None:
     with pytest.raises(InputError, match="rectangular workspace without keep_out_m only; set it to cpu"):
-        Planner(bundle, PlannerConfig(device="cuda", keep_out_m=(0.46, 0.50, -0.05, 0.05)))
+        Planner(bundle, planner_settings(device="cuda", keep_out_m=(0.46, 0.50, -0.05, 0.05)))
 
 
 def test_unknown_devices_are_refused() -> None:
     with pytest.raises(InputError, match=re.escape("device = 'gpu' must be one of cpu, cuda")):
-        PlannerConfig(device="gpu")
+        planner_settings(device="gpu")
 
 
 @with_cuda
 @pytest.mark.parametrize("restarts", [1, 16])
 def test_a_gpu_plans_as_well_as_the_cpu(bundle: ModelBundle, restarts: int) -> None:
-    here, there = (Planner(bundle, PlannerConfig(device=device, restarts=restarts)) for device in ("cpu", "cuda"))
+    here, there = (Planner(bundle, planner_settings(device=device, restarts=restarts)) for device in ("cpu", "cuda"))
     for seed in range(5):
         wanted, found = planned(here, bundle, seed), planned(there, bundle, seed)
         # Sums in another order; where a box tips to one side or the other, by more than rounding.
@@ -122,5 +122,5 @@ def test_a_gpu_plans_as_well_as_the_cpu(bundle: ModelBundle, restarts: int) -> N
 
 @with_cuda
 def test_a_gpu_keeps_to_half_of_its_budget(bundle: ModelBundle) -> None:
-    planner = Planner(bundle, PlannerConfig(device="cuda", iterations=5000, budget_ms=50.0))
+    planner = Planner(bundle, planner_settings(device="cuda", iterations=5000, budget_ms=50.0))
     assert planned(planner, bundle, 0).iterations < 5000

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from analytic import LAYOUT, linear_bundle
+from analytic import LAYOUT, linear_bundle, planner_settings
 
-from sgp_core.config import MpcConfig, PlannerConfig
+from sgp_core.config import MpcConfig
 from sgp_core.layout import rotation
 from sgp_core.mpc import Controller, advance, goal_error, initial_carry
 from sgp_core.types import Goal, Reason, State
@@ -18,7 +18,7 @@ def state_at(x_m: float, y_m: float, yaw_rad: float, stamp_s: float = 0.0) -> St
 
 
 def controller(**planner) -> Controller:
-    return Controller(BUNDLE, PlannerConfig(**{"iterations": 8, **planner}), MpcConfig())
+    return Controller(BUNDLE, planner_settings(**{"iterations": 8, **planner}), MpcConfig())
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 4, 7])
@@ -83,7 +83,7 @@ def test_a_turned_box_has_not_arrived():
     state = State(stamp_s=0.0, x=LAYOUT.pack(turned, np.array([0.5, 0.0])))
     error_m, yaw_rad = goal_error(LAYOUT, state.x, GOAL)
     assert yaw_rad == pytest.approx(0.11)
-    wide = Controller(BUNDLE, PlannerConfig(iterations=8), MpcConfig(goal_tolerance_m=2 * error_m))
+    wide = Controller(BUNDLE, planner_settings(iterations=8), MpcConfig(goal_tolerance_m=2 * error_m))
     assert wide.control(state, GOAL, initial_carry()).step.status is Reason.RUNNING
 
 

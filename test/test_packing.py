@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from analytic import planner_settings
 from torch import nn
 
 from sgp_core.adjoint import MlpDynamics, MlpScore, ScriptDynamics, ScriptScore, models_of
 from sgp_core.bundle import ModelBundle, load_bundle, script
-from sgp_core.config import PlannerConfig
 from sgp_core.iteration import Iteration
 from sgp_core.packing import PACKED_FROM, TOLERANCES, HalfLinear, PlainLinear, half, plain
 from sgp_core.planner import Planner
@@ -197,7 +197,7 @@ def test_a_score_that_suffers_keeps_single_precision(wide: Networks) -> None:
 
 
 def test_a_plan_on_packed_networks_is_judged_as_the_file_would(wide: Networks) -> None:
-    config = PlannerConfig(beta=0.1, restarts=2, iterations=20)
+    config = planner_settings(beta=0.1, restarts=2, iterations=20)
     planner, judge = Planner(wide.bundle, config), Iteration(wide.bundle, config)
     judge.dynamics = ScriptDynamics(wide.bundle.dynamics)
     goal = Goal.from_pose(wide.bundle.layout, 0.7, 0.05, 0.1)
@@ -222,7 +222,7 @@ def test_a_plan_on_packed_networks_is_judged_as_the_file_would(wide: Networks) -
 
 @with_kernels
 def test_a_state_that_is_no_number_fails_without_motion_as_on_narrow_networks(wide: Networks) -> None:
-    config, goal = PlannerConfig(iterations=10), Goal.from_pose(wide.bundle.layout, 0.7, 0.0, 0.0)
+    config, goal = planner_settings(iterations=10), Goal.from_pose(wide.bundle.layout, 0.7, 0.0, 0.0)
     state = State(stamp_s=0.0, x=np.full(wide.bundle.layout.state_size, np.nan))
     plan = Planner(wide.bundle, config).plan(state, goal, np.zeros((config.horizon, 2)), torch.Generator())
     assert plan.status is PlanStatus.FAILED

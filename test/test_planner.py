@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from analytic import LAYOUT, SIGMAS, SIZE, closed_form_step, linear_bundle
+from analytic import LAYOUT, SIGMAS, SIZE, closed_form_step, linear_bundle, planner_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,7 +32,7 @@ def solve(config: PlannerConfig, goal: Goal, warm_start: np.ndarray | None = Non
 
 
 def test_linear_dynamics_quadratic_cost_reaches_the_closed_form():
-    config = PlannerConfig(beta=0.0, running_weight=0.0, iterations=600, learning_rate=0.01)
+    config = planner_settings(beta=0.0, running_weight=0.0, iterations=600, learning_rate=0.01)
     plan = solve(config, goal_at(0.57, -0.06))
     expected = closed_form_step(np.array([0.07, -0.06]), config.horizon, config.action_weight)
     np.testing.assert_allclose(plan.u, np.tile(expected, (config.horizon, 1)), atol=2e-4)
@@ -42,12 +42,12 @@ def test_linear_dynamics_quadratic_cost_reaches_the_closed_form():
 
 
 def test_far_goal_is_pushed_at_with_the_largest_steps():
-    plan = solve(PlannerConfig(beta=0.0), goal_at(0.9, 0.25))
+    plan = solve(planner_settings(beta=0.0), goal_at(0.9, 0.25))
     np.testing.assert_allclose(plan.u, 0.05, atol=1e-6)
 
 
 def test_workspace_bounds_the_pusher():
-    plan = solve(PlannerConfig(beta=0.0, workspace_m=(0.3, 0.5, -0.02, 0.35)), goal_at(0.9, -0.3))
+    plan = solve(planner_settings(beta=0.0, workspace_m=(0.3, 0.5, -0.02, 0.35)), goal_at(0.9, -0.3))
     pusher = START.x[-2:] + np.cumsum(plan.u, axis=0)
     assert pusher[:, 0].max() <= 0.5 + 1e-6
     assert pusher[:, 1].min() >= -0.02 - 1e-6
@@ -63,7 +63,7 @@ def test_workspace_bounds_the_pusher():
     ],
 )
 def test_plans_keep_to_a_polygon_and_out_of_keep_outs(limits):
-    config = PlannerConfig(beta=0.0, restarts=4, **limits)
+    config = planner_settings(beta=0.0, restarts=4, **limits)
     plan = solve(config, goal_at(0.9, 0.02))
     x = plan.x[0, -2:]
     for u in plan.u:
@@ -78,7 +78,7 @@ def test_settings_that_the_pusher_could_not_follow_are_refused():
         ({"acceleration_limit_mps2": 0.1}, "acceleration_limit_mps2"),
     ):
         with pytest.raises(InputError, match=words):
-            Planner(BUNDLE, PlannerConfig(**changes))
+            Planner(BUNDLE, planner_settings(**changes))
 
 
 @settings(max_examples=25, deadline=None)
@@ -91,7 +91,7 @@ def test_settings_that_the_pusher_could_not_follow_are_refused():
     restarts=st.sampled_from([1, 3]),
 )
 def test_never_worse_than_the_warm_start_and_always_in_bounds(warm, x, y, beta, rate, restarts):
-    config = PlannerConfig(beta=beta, learning_rate=rate, restarts=restarts, iterations=8)
+    config = planner_settings(beta=beta, learning_rate=rate, restarts=restarts, iterations=8)
     plan = solve(config, goal_at(x, y), np.array(warm).reshape(4, 2))
     assert plan.objective <= plan.warm_start_objective
     assert np.abs(plan.u).max() <= config.step_limit_m + 1e-6
@@ -115,7 +115,7 @@ def task_cost(x0: torch.Tensor, u: torch.Tensor, target: torch.Tensor, config: P
 
 
 def test_gradient_is_that_of_the_objective():
-    config = PlannerConfig(beta=0.7)
+    config = planner_settings(beta=0.7)
     iteration = iteration_of(BUNDLE, config)
     u = torch.full((2, 4, 2), 0.01)
     u[1] = -0.02
@@ -134,18 +134,18 @@ def test_gradient_is_that_of_the_objective():
 
 def test_anneals_from_high_to_low_with_equal_shares():
     BUNDLE.score.levels.clear()
-    solve(PlannerConfig(beta=0.1, iterations=20), goal_at(0.6, 0.0))
+    solve(planner_settings(beta=0.1, iterations=20), goal_at(0.6, 0.0))
     assert [(k, len(list(g))) for k, g in itertools.groupby(BUNDLE.score.levels)] == [(0, 5), (1, 5), (2, 5), (3, 5)]
 
 
 def test_named_levels_are_used_alone():
     BUNDLE.score.levels.clear()
-    solve(PlannerConfig(beta=0.1, iterations=10, sigmas=(0.1, 0.01)), goal_at(0.6, 0.0))
+    solve(planner_settings(beta=0.1, iterations=10, sigmas=(0.1, 0.01)), goal_at(0.6, 0.0))
     assert sorted(set(BUNDLE.score.levels)) == [1, 3]
 
 
 def test_steps_are_those_of_adam():
-    config = PlannerConfig(beta=0.0, iterations=30, learning_rate=0.003, sigmas=(0.01,))
+    config = planner_settings(beta=0.0, iterations=30, learning_rate=0.003, sigmas=(0.01,))
     goal = goal_at(0.52, 0.01)
     x0, target = torch.from_numpy(START.x).float(), torch.from_numpy(goal.markers_m).float().reshape(-1)
     fraction = torch.zeros(1, config.horizon, 2, requires_grad=True)
@@ -159,7 +159,7 @@ def test_steps_are_those_of_adam():
 
 
 def test_same_seed_same_plan_other_seed_other_restarts():
-    config = PlannerConfig(restarts=4, iterations=4, beta=1.0, learning_rate=1e-5)
+    config = planner_settings(restarts=4, iterations=4, beta=1.0, learning_rate=1e-5)
     first, again, other = (solve(config, goal_at(0.8, 0.2), seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(first.u, again.u)
     assert not np.array_equal(first.u, other.u)
@@ -167,14 +167,14 @@ def test_same_seed_same_plan_other_seed_other_restarts():
 
 def test_a_running_weight_moves_sooner():
     goal = goal_at(0.55, 0.0)
-    late, soon = (solve(PlannerConfig(beta=0.0, running_weight=w, iterations=300), goal) for w in (0.0, 0.1))
+    late, soon = (solve(planner_settings(beta=0.0, running_weight=w, iterations=300), goal) for w in (0.0, 0.1))
     assert soon.u[0, 0] > 1.5 * late.u[0, 0]
     np.testing.assert_allclose(soon.u.sum(axis=0), [0.05, 0.0], atol=2e-3)
 
 
 def test_penalty_keeps_the_plan_nearer_to_the_data():
     goal = goal_at(0.9, 0.3)
-    free, kept = (solve(PlannerConfig(beta=beta), goal) for beta in (0.0, 10.0))
+    free, kept = (solve(planner_settings(beta=beta), goal) for beta in (0.0, 10.0))
     assert kept.data_distance < free.data_distance
     assert free.task_cost < kept.task_cost
 
@@ -185,7 +185,7 @@ def test_models_that_give_nan_fail_without_motion():
             return x * torch.nan
 
     broken = dataclasses.replace(BUNDLE, dynamics=Broken())
-    planner = Planner(broken, PlannerConfig())
+    planner = Planner(broken, planner_settings())
     plan = planner.plan(START, goal_at(0.6, 0.0), np.full((4, 2), 0.03), torch.Generator())
     assert plan.status is PlanStatus.FAILED
     assert not plan.u.any()
@@ -193,19 +193,19 @@ def test_models_that_give_nan_fail_without_motion():
 
 def test_settings_that_do_not_fit_the_bundle_are_refused_with_the_remedy():
     with pytest.raises(InputError, match=r"sigmas: 0.3 is not a level of the bundle; choose from 0.2, 0.1"):
-        Planner(BUNDLE, PlannerConfig(sigmas=(0.3,)))
+        Planner(BUNDLE, planner_settings(sigmas=(0.3,)))
     with pytest.raises(InputError, match=r"sigmas: 0 is not a level"):
-        Planner(BUNDLE, PlannerConfig(sigmas=(0.1, 0.0)))
+        Planner(BUNDLE, planner_settings(sigmas=(0.1, 0.0)))
     with pytest.raises(InputError, match=r"iterations = 3 is fewer than the 4 noise levels"):
-        Planner(BUNDLE, PlannerConfig(iterations=3))
+        Planner(BUNDLE, planner_settings(iterations=3))
     with pytest.raises(InputError, match=r"step_limit_m = 0.06 exceeds 0.05"):
-        Planner(BUNDLE, PlannerConfig(step_limit_m=0.06))
+        Planner(BUNDLE, planner_settings(step_limit_m=0.06))
 
 
 @pytest.mark.parametrize(("budget_ms", "most"), [(0.0, 20), (1e4, 20), (100.0, 8), (25.0, 1), (1.0, 1)])
 def test_the_budget_ends_a_plan_that_is_never_worse_than_the_warm_start(budget_ms: float, most: int):
     """Ten milliseconds an iteration; levels are gone through all the same."""
-    config = PlannerConfig(beta=0.1, iterations=20, budget_ms=budget_ms)
+    config = planner_settings(beta=0.1, iterations=20, budget_ms=budget_ms)
     BUNDLE.score.levels.clear()
     planner = Planner(BUNDLE, config, lambda: 0.01 * len(BUNDLE.score.levels))
     plan = planner.plan(START, goal_at(0.6, 0.0), np.full((4, 2), 0.01), torch.Generator().manual_seed(0))
@@ -219,12 +219,12 @@ def test_the_budget_ends_a_plan_that_is_never_worse_than_the_warm_start(budget_m
 
 def test_a_plan_cut_short_by_time_can_be_made_again() -> None:
     goal, warm = goal_at(0.6, 0.02), np.full((4, 2), 0.01)
-    hurried = Planner(BUNDLE, PlannerConfig(beta=0.1, budget_ms=170.0), lambda: 0.01 * len(BUNDLE.score.levels))
+    hurried = Planner(BUNDLE, planner_settings(beta=0.1, budget_ms=170.0), lambda: 0.01 * len(BUNDLE.score.levels))
     BUNDLE.score.levels.clear()
     first = hurried.plan(START, goal, warm, torch.Generator().manual_seed(5))
     assert first.iterations < 50
     assert len(first.schedule) == 4
-    calm = Planner(BUNDLE, PlannerConfig(beta=0.1))
+    calm = Planner(BUNDLE, planner_settings(beta=0.1))
     again = calm.plan(START, goal, warm, torch.Generator().manual_seed(5), schedule=first.schedule)
     np.testing.assert_array_equal(again.u, first.u)
     assert again.schedule == first.schedule
@@ -236,7 +236,7 @@ def test_a_plan_cut_short_by_time_can_be_made_again() -> None:
 
 
 def test_time_that_is_gone_already_counts() -> None:
-    config = PlannerConfig(beta=0.1, iterations=20, budget_ms=100.0)
+    config = planner_settings(beta=0.1, iterations=20, budget_ms=100.0)
     BUNDLE.score.levels.clear()
     planner = Planner(BUNDLE, config, lambda: 0.01 * len(BUNDLE.score.levels))
     warm = np.full((4, 2), 0.01)

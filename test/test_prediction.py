@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from analytic import linear_bundle
+from analytic import linear_bundle, planner_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgp_core.config import MpcConfig, PlannerConfig, PusherConfig
+from sgp_core.config import MpcConfig, PusherConfig
 from sgp_core.mpc import Controller, in_time, initial_carry
 from sgp_core.planner import Planner
 from sgp_core.prediction import CommandedMotion, Outlook
@@ -70,7 +70,7 @@ def test_after_a_hold_nothing_moves_and_before_the_first_step_neither() -> None:
 
 def test_a_plan_starts_where_the_pusher_will_be() -> None:
     bundle = linear_bundle()  # x_next = x + u for every point
-    controller = Controller(bundle, PlannerConfig(restarts=1), MpcConfig())
+    controller = Controller(bundle, planner_settings(restarts=1), MpcConfig())
     x = np.tile([0.55, 0.0], bundle.layout.count + 1)
     goal = Goal.from_pose(bundle.layout, 0.7, 0.0, 0.0)
     outlook = Outlook(start_s=7.2, motion_m=np.array([0.01, -0.005]))
@@ -83,7 +83,7 @@ def test_a_plan_starts_where_the_pusher_will_be() -> None:
 
 def test_without_motion_the_state_is_taken_as_measured() -> None:
     bundle = linear_bundle()
-    planner = Planner(bundle, PlannerConfig())
+    planner = Planner(bundle, planner_settings())
     x = np.random.default_rng(0).uniform(0.4, 0.6, bundle.layout.state_size)
     found = planner.predict(State(stamp_s=1.0, x=x), Outlook(start_s=1.5, motion_m=np.zeros(2)))
     assert found.stamp_s == 1.5
@@ -94,7 +94,7 @@ def test_without_motion_the_state_is_taken_as_measured() -> None:
     ("asked_ms", "rate_hz", "given_ms"), [(0.0, 20.0, 30.0), (0.0, 1.0, 300.0), (12.0, 20.0, 12.0)]
 )
 def test_a_loop_gives_each_plan_its_time(asked_ms: float, rate_hz: float, given_ms: float) -> None:
-    found = in_time(PlannerConfig(budget_ms=asked_ms), MpcConfig(rate_hz=rate_hz))
+    found = in_time(planner_settings(budget_ms=asked_ms), MpcConfig(rate_hz=rate_hz))
     assert found.budget_ms == pytest.approx(given_ms)
 
 
@@ -105,7 +105,7 @@ def test_a_box_and_a_polygon_of_the_same_shape_bound_alike() -> None:
     state, goal = State(stamp_s=0.0, x=x), Goal.from_pose(bundle.layout, 0.9, 0.2, 0.0)
     plans = []
     for workspace in ((0.3, 0.6, -0.02, 0.05), (0.3, -0.02, 0.6, -0.02, 0.6, 0.05, 0.3, 0.05)):
-        planner = Planner(bundle, PlannerConfig(workspace_m=workspace, restarts=3))
+        planner = Planner(bundle, planner_settings(workspace_m=workspace, restarts=3))
         plans.append(planner.plan(state, goal, np.zeros((4, 2)), torch.Generator().manual_seed(0)))
     np.testing.assert_allclose(plans[0].u, plans[1].u, atol=1e-5)
     ends = x[-2:] + np.cumsum(plans[0].u, axis=0)

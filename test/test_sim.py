@@ -124,7 +124,12 @@ def test_another_box_comes_from_its_files_alone(tmp_path):
     folder = share_path("config", "examples", "second_rig")
     layout, told = MarkerLayout.load(folder / "layout.yaml"), ["--settings", str(folder / "collect.yaml")]
     words = ["collect", "--layout", str(folder / "layout.yaml"), *told, "--demonstrations", "6", "-o"]
-    assert CliRunner().invoke(app, [*words, str(tmp_path / "data.npz"), "--set", "anywhere=0"]).exit_code == 0
+    assert (
+        CliRunner()
+        .invoke(app, [*words, str(tmp_path / "data.npz"), "--set", "anywhere=0", "--set", "play=0"])
+        .exit_code
+        == 0
+    )
     data = Transitions.load(tmp_path / "data.npz")
     assert data.layout == layout
     assert data.x.shape[1] == layout.state_size == 2 * 8 + 2

@@ -20,6 +20,7 @@ PLAN = Plan(
     stamp_s=100.0,
     u=np.tile(U, (4, 1)),
     x=np.arange(5.0)[:, None] * np.ones(12),
+    walk=0,
     objective=1.0,
     task_cost=1.0,
     distance2=0.0,

@@ -100,7 +100,7 @@ def test_training_stops_early_and_keeps_the_best_weights():
 
 def test_train_bundle_splits_by_demonstration_and_measures(tmp_path):
     transitions = glued()
-    bundle, _ = train_bundle(transitions, tmp_path / "bundle", QUICK, quietly)
+    bundle, _ = train_bundle(transitions, tmp_path / "bundle", QUICK.replaced(copies=0), quietly)
     metrics = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["metrics"]
     assert metrics["held_out_demonstrations"] == 8  # 15 % of 50
     assert len(bundle.reference_x) + metrics["held_out_transitions"] == len(transitions)

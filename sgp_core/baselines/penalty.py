@@ -38,6 +38,9 @@ class PenalisedObjective:
             states.append(x)
             penalty = penalty + more
             weight = 1.0 if t == u.shape[1] - 1 else config.running_weight
-            task = task + weight * ((x[:, :-2] - target) ** 2).sum(-1)
+            error = (x[:, :-2] - target).unflatten(-1, (-1, 2))
+            mean = error.mean(-2, keepdim=True)
+            turned = config.turn_weight * ((error - mean) ** 2).sum((-2, -1))
+            task = task + weight * (error.shape[-2] * (mean**2).sum((-2, -1)) + turned)
         task = task / self._scale2
         return Outcome(torch.stack(states, dim=1), task, penalty, task + config.beta * penalty)

@@ -145,15 +145,18 @@ class Shooting(abc.ABC):
         warm_start: Float[ndarray, "T 2"],
         generator: torch.Generator,
         *,
+        from_m: Float[ndarray, "2"] | None = None,
         spent_s: float = 0.0,
         schedule: Sequence[int] | None = None,
     ) -> Plan:
         """See `Planner.plan`; a schedule holds one number, how many rounds there were.
 
         Raises:
-            InputError: a schedule of noise levels, from another planner.
+            InputError: a schedule of noise levels, or a walk, from another planner.
         """
         started_s = self._clock()
+        if from_m is not None:
+            raise InputError(f"from_m = {from_m}: no plan of this planner begins with a walk round the box")
         if schedule is not None and len(schedule) != 1:
             raise InputError(f"an earlier plan of {len(schedule)} noise levels cannot be repeated by this planner")
         x0, target = torch.from_numpy(state.x).float(), torch.from_numpy(goal.markers_m).float().reshape(-1)
@@ -170,6 +173,7 @@ class Shooting(abc.ABC):
             stamp_s=state.stamp_s,
             x=outcome.x[0].double().numpy(),
             u=u.double().numpy(),
+            walk=0,
             objective=j,
             task_cost=float(outcome.task_cost[0]),
             distance2=penalty,

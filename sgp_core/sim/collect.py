@@ -14,6 +14,7 @@ from sgp_core.data import Transitions
 from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
 from sgp_core.sim.demonstrator import Habits, Pose, step
+from sgp_core.sim.play import Heading, beside
 from sgp_core.sim.rig import Rig, clearance
 
 
@@ -21,8 +22,15 @@ from sgp_core.sim.rig import Rig, clearance
 class CollectConfig(Config):
     """How many demonstrations, from where to where. Goals are drawn at random; no evaluation goal is known here."""
 
-    demonstrations: int = setting(100, "number of demonstrations", low=1, high=1_000_000)
-    longest: int = setting(8, "steps after which a demonstration ends, reached or not", low=1, high=1000)
+    demonstrations: int = setting(300, "number of demonstrations", low=1, high=1_000_000)
+    longest: int = setting(12, "steps after which a demonstration ends, reached or not", low=1, high=1000)
+    play: float = setting(
+        0.5,
+        "fraction of demonstrations that push at any place of the rim, in any direction, without a goal",
+        low=0.0,
+        high=1.0,
+    )
+    play_longest: int = setting(5, "steps after which such a one ends", low=1, high=1000)
     step_duration_s: float = setting(1.0, "time one step takes", unit="s", low=0.02, high=10.0)
     box_start: tuple[float, ...] = setting(
         (0.50, 0.0, 0.0), "pose of the box around which demonstrations begin: x, y (m), yaw (rad)", low=-10.0, high=10.0
@@ -34,16 +42,16 @@ class CollectConfig(Config):
         0.5, "fraction of demonstrations that start anywhere on the table, to correct from there", low=0.0, high=1.0
     )
     table_low: tuple[float, ...] = setting(
-        (0.48, -0.16, -0.6), "least x, y (m) and yaw (rad) of those that start anywhere", low=-10.0, high=10.0
+        (0.48, -0.17, -1.1), "least x, y (m) and yaw (rad) of those that start anywhere", low=-10.0, high=10.0
     )
     table_high: tuple[float, ...] = setting(
-        (0.80, 0.16, 0.6), "largest x, y (m) and yaw (rad) of those that start anywhere", low=-10.0, high=10.0
+        (0.82, 0.17, 1.1), "largest x, y (m) and yaw (rad) of those that start anywhere", low=-10.0, high=10.0
     )
     goal_low: tuple[float, ...] = setting(
-        (0.60, -0.15, -0.5), "least x, y (m) and yaw (rad) of the goals", low=-10.0, high=10.0
+        (0.50, -0.15, -1.05), "least x, y (m) and yaw (rad) of the goals", low=-10.0, high=10.0
     )
     goal_high: tuple[float, ...] = setting(
-        (0.80, 0.15, 0.5), "largest x, y (m) and yaw (rad) of the goals", low=-10.0, high=10.0
+        (0.80, 0.15, 1.05), "largest x, y (m) and yaw (rad) of the goals", low=-10.0, high=10.0
     )
     seed: int = setting(0, "seed of starts, goals and the hand's noise", low=0, high=2**31 - 1)
 
@@ -77,10 +85,12 @@ def collect(
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]] = []
     for number in range(config.demonstrations):
         random = np.random.default_rng((config.seed, number))
-        box, pusher = start(layout, config, random)
+        playing = random.random() < config.play
+        box, pusher = play_start(layout, config, random) if playing else start(layout, config, random)
         rig = Rig(layout, sim.replaced(seed=int(random.integers(2**31))), box, (float(pusher[0]), float(pusher[1])))
         rig.advance(0.1)  # the box settles on the table
-        rows += _demonstrate(rig, layout, config, goal(config, random), number, random)
+        wanted = None if playing else goal(config, random)
+        rows += _demonstrate(rig, layout, config, wanted, number, random)
         progress(number + 1)
     x, u, commanded, x_next, demonstration = (np.array(column) for column in zip(*rows, strict=True))
     return Transitions(
@@ -96,14 +106,18 @@ def collect(
 
 
 def _demonstrate(
-    rig: Rig, layout: MarkerLayout, config: CollectConfig, wanted: Pose, number: int, random: np.random.Generator
+    rig: Rig, layout: MarkerLayout, config: CollectConfig, wanted: Pose | None, number: int, random: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]:
-    """One demonstration: rows of (x, u realised, u commanded, x_next, number)."""
+    """One demonstration: rows of (x, u realised, u commanded, x_next, number); without a goal, play."""
     rows = []
     habits = habits_of(random)
+    heading = Heading(layout, rig.box_pose(), rig.pusher(), random)
     x = layout.pack(rig.noisy_markers(), rig.pusher())
-    for _ in range(config.longest):
-        wish = step(layout, rig.box_pose(), rig.pusher(), wanted, habits, random)
+    for _ in range(config.longest if wanted else config.play_longest):
+        if wanted is None:
+            wish = heading.step(layout, rig.box_pose(), rig.pusher(), random)
+        else:
+            wish = step(layout, rig.box_pose(), rig.pusher(), wanted, habits, random)
         u = np.zeros(2) if wish is None else wish
         rig.move(rig.pusher(), u, config.step_duration_s)
         x_next = layout.pack(rig.noisy_markers(), rig.pusher())
@@ -140,6 +154,14 @@ def start(layout: MarkerLayout, config: CollectConfig, random: np.random.Generat
     raise InputError(
         f"no free place for a pusher of {layout.pusher_radius_m} m beside the box; check the layout's sizes"
     )
+
+
+def play_start(
+    layout: MarkerLayout, config: CollectConfig, random: np.random.Generator
+) -> tuple[Pose, Float[ndarray, "2"]]:
+    """Anywhere on the table, and the pusher at any place of the rim, or a little off [m; table]."""
+    x, y, yaw = random.uniform(config.table_low, config.table_high)
+    return (float(x), float(y), float(yaw)), beside(layout, (float(x), float(y), float(yaw)), random)
 
 
 def goal(config: CollectConfig, random: np.random.Generator) -> Pose:

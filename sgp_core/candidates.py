@@ -1,0 +1,127 @@
+"""Where the descent of a plan begins: the last plan, pushes from every side of the box, and a few random ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from sgp_core.bundle import ModelBundle
+from sgp_core.config import PlannerConfig
+from sgp_core.layout import rotation
+from sgp_core.types import Goal, Plan, PlanStatus, State
+from sgp_core.way_round import WayRound, Ways
+from sgp_core.workspace import Region
+
+HERE_M = 0.004  # a pusher so close to a place is there
+FIRST_GUESS = 0.5  # of the step limit, straight into the box
+
+
+class Candidate(NamedTuple):
+    """Pushes to begin from, after a walk."""
+
+    u: Float[ndarray, "T 2"]  # [m]
+    from_m: Float[ndarray, "2"]  # where the pusher is then [m; table]
+    stops_m: Float[ndarray, "n 2"]  # corners of the way there, its end included [m; table]; none: it is there
+    walk: float  # how long it takes, in steps
+
+
+def most_candidates(config: PlannerConfig) -> int:
+    """How many first guesses there can be: restarts, and two from each place beside the box."""
+    return config.restarts + 2 * 4 * config.contacts_per_side
+
+
+class Candidates:
+    """Makes the first guesses of plans.
+
+    Args:
+        bundle: its layout.
+        config: how many places, the step limit.
+        region: where the pusher may be.
+    """
+
+    def __init__(self, bundle: ModelBundle, config: PlannerConfig, region: Region) -> None:
+        self._layout, self._config, self._region = bundle.layout, config, region
+        self._around = WayRound(bundle.layout, config.contacts_per_side)
+
+    def from_sides(self, state: State) -> list[Candidate]:
+        """A push from each place beside the box that can be reached; those a step away also as that step's rest."""
+        config, limit = self._config, self._config.step_limit_m
+        if not config.contacts_per_side:
+            return []
+        box, pusher_m = self._layout.pose_of(self._layout.markers(state.x)), state.x[-2:]
+        ways = self._around.ways(box, pusher_m, self._around.places, self._region)
+        inwards = self._around.inwards @ rotation(box[2]).T
+        found = []
+        for k in np.flatnonzero(ways.reached):
+            push = np.tile(inwards[k] * FIRST_GUESS * limit, (config.horizon, 1))
+            found.append(self._walked(ways, int(k), pusher_m, push))
+            if ways.direct[k] and ways.length_m[k] <= limit:
+                found.append(stay(pusher_m, np.vstack([ways.stops_m[k][-1:] - pusher_m, push[:-1]])))
+        return found
+
+    def again(self, state: State, u: Float[ndarray, "T 2"], from_m: Float[ndarray, "2"] | None) -> Candidate:
+        """The last plan's pushes, from where they were to begin, or from here when there is no way there any more."""
+        pusher_m = state.x[-2:]
+        if from_m is None:
+            return stay(pusher_m, u)
+        box = self._layout.pose_of(self._layout.markers(state.x))
+        place = (from_m - np.asarray(box[:2])) @ rotation(box[2])
+        ways = self._around.ways(box, pusher_m, place[None], self._region)
+        return self._walked(ways, 0, pusher_m, u) if ways.reached[0] else stay(pusher_m, u)
+
+    def walk(self, state: State, candidate: Candidate) -> Float[ndarray, "n 2"]:
+        """The steps that lead to where a candidate's pushes begin [m; table]."""
+        if not len(candidate.stops_m):
+            return np.zeros((0, 2))
+        box = self._layout.pose_of(self._layout.markers(state.x))
+        return self._around.steps(box, state.x[-2:], candidate.stops_m, self._config.step_limit_m, self._region)
+
+    def waiting_cost(self, state: State, goal: Goal, candidates: list[Candidate]) -> Float[ndarray, "B"]:
+        """What the running cost adds while the pusher walks and the box stays [m^2]."""
+        error_m = self._layout.markers(state.x) - goal.markers_m
+        mean_m = error_m.mean(axis=0)
+        turned_m2 = self._config.turn_weight * ((error_m - mean_m) ** 2).sum()
+        error_m2 = float(len(error_m) * (mean_m**2).sum() + turned_m2)
+        return np.array([self._config.running_weight * error_m2 * candidate.walk for candidate in candidates])
+
+    def _walked(self, ways: Ways, k: int, pusher_m: ndarray, u: ndarray) -> Candidate:
+        if ways.length_m[k] < HERE_M:
+            return stay(pusher_m, u)
+        stops_m = ways.stops_m[k]
+        return Candidate(u, stops_m[-1], stops_m, float(ways.length_m[k]) / self._config.step_limit_m)
+
+
+def stay(pusher_m: Float[ndarray, "2"], u: Float[ndarray, "T 2"]) -> Candidate:
+    """Pushes from where the pusher is [m; table]."""
+    return Candidate(u, pusher_m, np.zeros((0, 2)), 0.0)
+
+
+def after_walk(plan: Plan, walk: Float[ndarray, "W 2"]) -> Plan:
+    """A plan from where its pushes begin, with the steps that lead there before it; the box stays meanwhile."""
+    if not len(walk):
+        return plan
+    x = np.tile(plan.x[0], (len(walk), 1))
+    x[:, -2:] -= walk[::-1].cumsum(axis=0)[::-1]
+    return dataclasses.replace(plan, u=np.concatenate([walk, plan.u]), x=np.concatenate([x, plan.x]), walk=len(walk))
+
+
+def failed(state: State, horizon: int) -> Plan:
+    """Rest, and no objective to show for it."""
+    return Plan(
+        stamp_s=state.stamp_s,
+        x=np.tile(state.x, (horizon + 1, 1)),
+        u=np.zeros((horizon, 2)),
+        walk=0,
+        objective=np.inf,
+        task_cost=np.inf,
+        distance2=np.inf,
+        data_distance=np.inf,
+        warm_start_objective=np.inf,
+        status=PlanStatus.FAILED,
+        schedule=(),
+        solve_s=0.0,
+    )

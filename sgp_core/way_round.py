@@ -1,0 +1,186 @@
+"""Where a push can begin, and the way there round the box: geometry, with nothing learned in it.
+
+A push begins beside a face. The way to another face leads round the box, which stands still meanwhile; no gradient of
+what is learned tells of that, since nothing changes until the box is touched again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from sgp_core.layout import MarkerLayout, rotation
+from sgp_core.workspace import Region
+
+Pose = tuple[float, float, float]
+
+PUSH_GAP_M = 0.006  # between the pusher's rim and the face where a push begins
+CORNER_GAP_M = 0.012  # at the corners of the way round
+WAY_GAP_M = 0.004  # least on the way, well above what markers are off by
+LEAVING = 0.1  # a pusher that touches the box leaves it by this much of its way, at least
+SHARE_MOST = 0.85  # of half a face: how far from its middle a push begins
+LOOKS = 24  # points of a straight way that are looked at
+SPACING_M = 0.004  # of the points where a step may end
+STEPS_MOST = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ways:
+    """Ways to K places beside the box.
+
+    Args:
+        reached: whether there is one inside the workspace.
+        direct: whether it is straight.
+        stops_m: corners of each, without its start, [m; table].
+        length_m: of each, the longer of both axes counts for every piece, as it does for a step [m].
+    """
+
+    reached: Bool[ndarray, "K"]
+    direct: Bool[ndarray, "K"]
+    stops_m: list[Float[ndarray, "n 2"]]
+    length_m: Float[ndarray, "K"]
+
+
+class WayRound:
+    """The surroundings of one kind of box.
+
+    Args:
+        layout: size of the box, radius of the pusher.
+        per_side: places beside each of the four sides where a push may begin.
+
+    Attributes:
+        places: centre of the pusher at each place (K, 2) [m; box].
+        inwards: direction of a push from there (K, 2) [box].
+    """
+
+    def __init__(self, layout: MarkerLayout, per_side: int) -> None:
+        self._half = np.asarray(layout.box_size_m[:2]) / 2.0
+        self._radius = layout.pusher_radius_m
+        self._corners = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * (self._half + self._radius + CORNER_GAP_M)
+        places, inwards = [], []
+        for axis in (0, 1):
+            for side in (-1.0, 1.0):
+                for share in np.linspace(-SHARE_MOST, SHARE_MOST, per_side) if per_side > 1 else [0.0] * per_side:
+                    place, inward = np.zeros(2), np.zeros(2)
+                    place[axis] = side * (self._half[axis] + self._radius + PUSH_GAP_M)
+                    place[1 - axis] = share * self._half[1 - axis]
+                    inward[axis] = -side
+                    places.append(place)
+                    inwards.append(inward)
+        self.places, self.inwards = np.reshape(places, (-1, 2)), np.reshape(inwards, (-1, 2))
+
+    def gap_m(self, points_m: Float[ndarray, "*k 2"]) -> Float[ndarray, "*k"]:
+        """Between the pusher's rim and the box, negative when they overlap; of centres [m; box]."""
+        outside = np.abs(points_m) - self._half
+        beyond = np.linalg.norm(np.maximum(outside, 0.0), axis=-1)
+        return np.asarray(beyond + np.minimum(outside.max(axis=-1), 0.0) - self._radius)
+
+    def ways(self, box: Pose, pusher_m: Float[ndarray, "2"], places: Float[ndarray, "K 2"], region: Region) -> Ways:
+        """Shortest ways from where the pusher is.
+
+        Args:
+            box: pose of the box [m, rad; table].
+            pusher_m: centre of the pusher [m; table].
+            places: where to [m; box].
+            region: where the pusher may be.
+        """
+        turn, centre = rotation(box[2]), np.asarray(box[:2])
+        start = turn.T @ (pusher_m - centre)
+        direct, by, sees_corner = self._free(start, places), start, self._free(start, self._corners)
+        off: list[ndarray] = []
+        if not sees_corner.any():  # at the rim, or close to it
+            by = self._backed_off(start)
+            off, sees_corner = [by], self._free(by, self._corners)
+        sees_place, stops = self._free(by, places), []
+        for k, place in enumerate(places):
+            route = [] if sees_place[k] else self._corners_between(by, sees_corner, place)
+            way = [place] if direct[k] else None if route is None else [*off, *route, place]
+            stops.append(None if way is None else np.array(way) @ turn.T + centre)
+        reached = np.array([way is not None and self._inside(pusher_m, way, region) for way in stops], dtype=bool)
+        found = [way if way is not None else np.zeros((0, 2)) for way in stops]
+        lengths = [np.abs(np.diff(np.vstack([pusher_m, way]), axis=0)).max(axis=1).sum() for way in found]
+        return Ways(reached=reached, direct=direct, stops_m=found, length_m=np.array(lengths))
+
+    def steps(
+        self,
+        box: Pose,
+        pusher_m: Float[ndarray, "2"],
+        stops_m: Float[ndarray, "n 2"],
+        limit_m: float,
+        region: Region,
+    ) -> Float[ndarray, "m 2"]:
+        """A way cut into steps, each as far along it as a straight one leads [m; table].
+
+        Args:
+            box: pose of the box [m, rad; table].
+            pusher_m: where it begins [m; table].
+            stops_m: its corners and its end [m; table].
+            limit_m: longest step along an axis.
+            region: where the pusher may be.
+        """
+        turn, centre = rotation(box[2]), np.asarray(box[:2])
+        points, at = _refined(np.vstack([pusher_m, stops_m])), np.asarray(pusher_m, dtype=float)
+        steps: list[ndarray] = []
+        while len(points) and len(steps) < STEPS_MOST:
+            near = np.flatnonzero(np.abs(points - at).max(axis=1) <= limit_m + 1e-9)
+            ends = points[near]
+            good = self._free(turn.T @ (at - centre), (ends - centre) @ turn)
+            good &= np.abs(region.reached(np.broadcast_to(at, ends.shape), ends) - ends).max(axis=1) < 1e-6
+            # Where not even the next point can be seen the way goes on along itself.
+            last = int(near[good][-1]) if good.any() else 0
+            steps.append(points[last] - at)
+            at, points = points[last], points[last + 1 :]
+        return np.reshape(steps, (-1, 2))
+
+    def _free(self, start: Float[ndarray, "2"], ends: Float[ndarray, "k 2"]) -> Bool[ndarray, "k"]:
+        """Whether straight ways [m; box] keep off the box; one that begins beside it has to lead away at first."""
+        shares = np.linspace(1.0 / LOOKS, 1.0, LOOKS)[:, None]
+        way = (ends - start)[:, None] * shares
+        leaving = float(self.gap_m(start)) - 2e-4 + LEAVING * np.linalg.norm(way, axis=-1)
+        clear: Bool[ndarray, "k"] = (self.gap_m(start + way) >= np.minimum(WAY_GAP_M, leaving)).all(axis=1)
+        return clear
+
+    def _backed_off(self, start: Float[ndarray, "2"]) -> Float[ndarray, "2"]:
+        """Straight away from the nearest side, far enough to go round from there [m; box]."""
+        axis = int(np.argmax(np.abs(start) - self._half))
+        away = start.copy()
+        away[axis] = np.copysign(self._half[axis] + self._radius + CORNER_GAP_M, start[axis])
+        return away
+
+    def _corners_between(
+        self, start: Float[ndarray, "2"], seen: Bool[ndarray, "4"], place: Float[ndarray, "2"]
+    ) -> list[ndarray] | None:
+        """The corners to go by, in order [m; box]; None when there is no way."""
+        last = self._free(place, self._corners)
+        best, best_m = None, np.inf
+        for first in np.flatnonzero(seen):
+            for turn in (1, -1):
+                for count in range(1, 5):
+                    route = [self._corners[(first + turn * k) % 4] for k in range(count)]
+                    if last[(first + turn * (count - 1)) % 4]:
+                        whole = np.array([start, *route, place])
+                        length_m = float(np.linalg.norm(np.diff(whole, axis=0), axis=1).sum())
+                        if length_m < best_m:
+                            best, best_m = route, length_m
+                        break
+        return best
+
+    def _inside(self, pusher_m: ndarray, stops_m: Float[ndarray, "n 2"], region: Region) -> bool:
+        if region.outside_by(pusher_m) > 0.0:
+            return False  # the nearest way inside comes first
+        whole = np.vstack([pusher_m, stops_m])
+        reached = region.reached(whole[:-1], stops_m)
+        return bool(np.abs(reached - stops_m).max() < 1e-6)
+
+
+def _refined(stops_m: Float[ndarray, "n 2"]) -> Float[ndarray, "m 2"]:
+    """Points along a way, its start left out."""
+    pieces = []
+    for start, end in itertools.pairwise(stops_m):
+        count = max(1, int(np.ceil(np.linalg.norm(end - start) / SPACING_M)))
+        pieces.append(start + (end - start) * (np.arange(1, count + 1) / count)[:, None])
+    return np.concatenate(pieces)

@@ -1,0 +1,82 @@
+"""Ways round the box: they touch nothing, and lead where they should."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from analytic import LAYOUT
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from sgp_core.layout import MarkerLayout, rotation
+from sgp_core.share import share_path
+from sgp_core.sim.rig import clearance
+from sgp_core.way_round import PUSH_GAP_M, STEPS_MOST, WAY_GAP_M, WayRound
+from sgp_core.workspace import Region
+
+BOX = MarkerLayout.load(share_path("config", "layout.yaml"))
+AROUND = WayRound(BOX, 5)
+OPEN = Region((-1.0, 2.0, -1.5, 1.5), ())
+LIMIT_M = 0.05
+
+
+def walked(pose: tuple[float, float, float], start: np.ndarray, k: int, region: Region = OPEN) -> np.ndarray:
+    """Where the pusher is before and after each step to place k."""
+    ways = AROUND.ways(pose, start, AROUND.places, region)
+    assert ways.reached[k]
+    steps = AROUND.steps(pose, start, ways.stops_m[k], LIMIT_M, region)
+    return np.vstack([start, start + steps.cumsum(axis=0)])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    yaw=st.floats(-3.1, 3.1),
+    angle=st.floats(-3.1, 3.1),
+    gap=st.floats(0.0, 0.1),
+    k=st.integers(0, len(AROUND.places) - 1),
+)
+def test_every_place_is_reached_without_touching_the_box(yaw: float, angle: float, gap: float, k: int) -> None:
+    pose, out = (0.6, 0.05, yaw), np.array([np.cos(angle), np.sin(angle)])
+    distance = next(d for d in np.arange(0.05, 0.3, 0.0005) if clearance(BOX, pose, np.array(pose[:2]) + d * out) >= 0)
+    start = np.array(pose[:2]) + (distance + gap) * out
+    stops = walked(pose, start, k)
+    np.testing.assert_allclose(stops[-1], pose[:2] + rotation(yaw) @ AROUND.places[k], atol=1e-9)
+    assert np.abs(np.diff(stops, axis=0)).max() <= LIMIT_M + 1e-9
+    assert len(stops) - 1 < STEPS_MOST
+    shares = np.linspace(0.0, 1.0, 21)
+    gaps = [[clearance(BOX, pose, a + (b - a) * share) for share in shares] for a, b in itertools.pairwise(stops)]
+    assert np.min(gaps) > -1e-3  # one that begins at the rim leaves it; noise is less than a millimetre
+    assert len(gaps) < 3 or np.min(gaps[2:]) > WAY_GAP_M - 2e-3
+
+
+def test_a_place_in_front_is_reached_straight_and_one_behind_by_the_corners() -> None:
+    pose, start = (0.6, 0.0, 0.0), np.array([0.45, 0.0])
+    ways = AROUND.ways(pose, start, AROUND.places, OPEN)
+    front = AROUND.places[:, 0] < -0.05
+    assert ways.direct[front].all()
+    behind = AROUND.places[:, 0] > 0.05
+    assert not ways.direct[behind].any()
+    assert ways.length_m[behind].min() > ways.length_m[front].max() + 0.1
+    assert clearance(BOX, pose, pose[:2] + AROUND.places[0]) == pytest.approx(PUSH_GAP_M, abs=1e-9)
+
+
+def test_a_place_outside_the_workspace_or_behind_a_keep_out_is_not_reached() -> None:
+    pose, start = (0.6, 0.0, 0.0), np.array([0.45, 0.0])
+    narrow = Region((0.3, 0.65, -0.3, 0.3), ())
+    ways = AROUND.ways(pose, start, AROUND.places, narrow)
+    assert not ways.reached[AROUND.places[:, 0] > 0.06].any()
+    assert ways.reached[AROUND.places[:, 0] < -0.05].all()
+    walled = Region((0.3, 0.95, -0.3, 0.3), (0.55, 0.65, -0.3, -0.12, 0.55, 0.65, 0.12, 0.3))
+    ways = AROUND.ways(pose, start, AROUND.places, walled)
+    assert not ways.reached[AROUND.places[:, 0] > 0.05].any()
+
+
+@given(per_side=st.integers(0, 7))
+def test_places_stand_beside_every_side(per_side: int) -> None:
+    around = WayRound(LAYOUT, per_side)
+    assert around.places.shape == around.inwards.shape == (4 * per_side, 2)
+    assume(per_side)
+    np.testing.assert_allclose(around.gap_m(around.places), PUSH_GAP_M, atol=1e-9)
+    assert (around.gap_m(around.places + 0.01 * around.inwards) < 0.0).all()
