@@ -115,8 +115,10 @@ def _by_steps(recorded: Recorded, config: CutConfig) -> bool:
 
 
 def _marked(recorded: Recorded, around_s: float = 0.0) -> list[tuple[list[State], list[SentStep]]]:
-    """States (and those `around_s` [s] before and after) and steps of each demonstration that was kept; all of them
-    where none were marked."""
+    """States and steps of each demonstration that was kept, and the states `around_s` [s] before and after it.
+
+    Where none were marked, all of them.
+    """
     if not recorded.marks:
         return [(recorded.states, recorded.steps)]
     return [
