@@ -100,12 +100,12 @@ def stay(pusher_m: Float[ndarray, "2"], u: Float[ndarray, "T 2"]) -> Candidate:
     return Candidate(u, pusher_m, np.zeros((0, 2)), 0.0)
 
 
-def after_walk(plan: Plan, walk: Float[ndarray, "W 2"]) -> Plan:
-    """A plan from where its pushes begin, with the steps that lead there before it; the box stays meanwhile."""
+def after_walk(plan: Plan, pusher_m: Float[ndarray, "2"], walk: Float[ndarray, "W 2"]) -> Plan:
+    """A plan from where its pushes begin, with the steps that lead there from the pusher; the box stays meanwhile."""
     if not len(walk):
         return plan
     x = np.tile(plan.x[0], (len(walk), 1))
-    x[:, -2:] -= walk[::-1].cumsum(axis=0)[::-1]
+    x[:, -2:] = pusher_m + np.concatenate([np.zeros((1, 2)), walk[:-1].cumsum(axis=0)])
     return dataclasses.replace(plan, u=np.concatenate([walk, plan.u]), x=np.concatenate([x, plan.x]), walk=len(walk))
 
 

@@ -49,7 +49,13 @@ def jury_of(bundle: ModelBundle, data: Transitions, seed: int) -> Jury:
         known, held_out = data.split(training["held_out"], training["seed"])
         remark = f"the data of the bundle; the {_demonstrations(held_out)} demonstrations that training held out judge"
         return Jury(held_out=held_out, known=known, unknown=held_out, own=True, remark=remark)
-    taken = [number for number, mark in data.marks.items() if mark in set(bundle.index["data"]["trained_on"])]
+    trained_on = set(bundle.index["data"].get("trained_on", ()))
+    if not trained_on:
+        raise InputError(
+            f"{bundle.path} does not tell which demonstrations it was trained on, as older bundles do not; give --data"
+            " the very file that it was trained on, or train again"
+        )
+    taken = [number for number, mark in data.marks.items() if mark in trained_on]
     rest = ~np.isin(data.demonstration, taken)
     if len(np.unique(data.demonstration[rest])) < 2:
         raise InputError(

@@ -155,7 +155,7 @@ class Planner:
         u = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
         plan, best = self._best(state, field.of(of_guess), self._bounded(x0s[of_guess], u))
         if plan.status is not PlanStatus.FAILED:
-            plan = after_walk(plan, self._candidates.walk(state, guesses[of_guess[best]]))
+            plan = after_walk(plan, state.x[-2:], self._candidates.walk(state, guesses[of_guess[best]]))
         return dataclasses.replace(plan, schedule=tuple(schedule), solve_s=self._clock() - started_s)
 
     def _descended(self, field: Field, descent: Descent, turns: Turns) -> tuple[Descent, list[int], list[int]]:

@@ -222,6 +222,9 @@ def test_demonstrations_trained_on_do_not_judge(files, data):
     assert "that it was trained on are left out" in jury.remark
     with pytest.raises(InputError, match="fewer than two are left to judge"):
         jury_of(hasty, own.known, seed=0)
+    silent = {name: value for name, value in hasty.index["data"].items() if name != "trained_on"}
+    with pytest.raises(InputError, match="does not tell which demonstrations it was trained on"):
+        jury_of(dataclasses.replace(hasty, index={**hasty.index, "data": silent}), part, seed=0)
 
 
 @pytest.mark.parametrize(
