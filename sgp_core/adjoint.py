@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sgp_core.bundle import ModelBundle
 from sgp_core.packing import TOLERANCES, LayerOf, PlainLinear, half, plain
+from sgp_core.rigid_adjoint import RigidDynamics, layers_of
 
 TRIED = 64  # reference tuples
 PULLED_BACK = 1e-2  # as `TOLERANCES`, for a gradient: it jumps where a unit falls asleep
@@ -38,8 +39,9 @@ def models_of(bundle: ModelBundle, layers: Sequence[LayerOf] = (plain, half)) ->
     score: nn.Module = file_score
     # Another architecture ends the attempt; where half precision does harm, single precision stays.
     with contextlib.suppress(AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        kind = RigidDynamics if hasattr(bundle.dynamics, "reach_m") else MlpDynamics
         for layer in layers:
-            tried = MlpDynamics(bundle.dynamics, layer)
+            tried = kind(bundle.dynamics, layer)
             (moved, pulled), (wanted, wanted_pulled) = _both_ways(tried, x, u), _both_ways(file_dynamics, x, u)
             if _alike(TOLERANCES[layer], moved, wanted) and _alike(PULLED_BACK, pulled, wanted_pulled):
                 dynamics = tried
@@ -111,7 +113,7 @@ class MlpDynamics(nn.Module):
     def __init__(self, module: Any, layer: LayerOf = plain) -> None:
         super().__init__()
         x_scale, u_scale = float(module.x_scale), float(module.u_scale)
-        weights, biases = _layers(module.state_dict(), "net.net.{}", step=2)
+        weights, biases = layers_of(module.state_dict(), "net.net.{}", step=2)
         seen = weights[0].shape[1] - 2  # 2N
         first, last = weights[0].double(), weights[-1].double()
         by_markers = first[:, :seen] / (0.5 * x_scale)
@@ -168,7 +170,7 @@ class MlpScore(nn.Module):
         super().__init__()
         state = module.state_dict()
         centre, scale = state["centre"].double(), state["scale"].double()
-        weights, biases = _layers(state, "net.linears.{}")
+        weights, biases = layers_of(state, "net.linears.{}")
         first = weights[0].double() / scale
         head, bias = state["net.head.weight"].double() / scale[:, None], state["net.head.bias"].double() / scale
         weights, biases = [first.float(), *weights[1:]], [(biases[0].double() - first @ centre).float(), *biases[1:]]
@@ -184,17 +186,6 @@ class MlpScore(nn.Module):
             h = layer(h).relu_().mul_(self.tokens[k, level])
         found: Tensor = self.head(h).div_(self.sigmas[level])
         return found
-
-
-def _layers(state: dict[str, Tensor], name: str, step: int = 1) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights and biases of the linear layers `name` with 0, step, 2 step, ... in it."""
-    indices: list[int] = []
-    while f"{name.format(step * len(indices))}.weight" in state:
-        indices.append(step * len(indices))
-    if not indices:
-        raise KeyError(name)
-    found = [[state[f"{name.format(k)}.{kind}"].float() for k in indices] for kind in ("weight", "bias")]
-    return found[0], found[1]
 
 
 def _frozen(module: Any) -> Any:

@@ -15,10 +15,10 @@ from torch import Tensor
 from sgp_core.bundle import INDEX, ModelBundle, load_bundle, move_bundle, save_bundle, script
 from sgp_core.checkpoint import Checkpoint
 from sgp_core.checks import held_out_metrics
-from sgp_core.config import TrainConfig
 from sgp_core.data import Transitions
 from sgp_core.fitting import Check
 from sgp_core.symmetry import spread
+from sgp_core.train_config import TrainConfig
 from sgp_core.training import Trained, sample, train, tuples_of
 
 REFERENCE_AT_MOST = 2000  # tuples kept for the distance to data; more make every plan slower and the file larger

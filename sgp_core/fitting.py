@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sgp_core.config import TrainConfig
+from sgp_core.train_config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)

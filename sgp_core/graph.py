@@ -23,6 +23,7 @@ from sgp_core.config import PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.iteration import Descent, Iteration, begin, some_of
 from sgp_core.packing import plain
+from sgp_core.rigid_adjoint import RigidDynamics
 from sgp_core.workspace import Region
 
 WARM_UPS, TIMED = 3, 5  # libraries choose their kernels in the first runs, which a recording must not contain
@@ -51,7 +52,7 @@ class DescentGraph:
 
     def __init__(self, bundle: ModelBundle, config: PlannerConfig, levels: list[int], device: torch.device) -> None:
         made = Iteration(bundle, config, layers=(plain,)).eval()
-        if not (isinstance(made.dynamics, MlpDynamics) and isinstance(made.score, MlpScore)):
+        if not (isinstance(made.dynamics, MlpDynamics | RigidDynamics) and isinstance(made.score, MlpScore)):
             raise InputError("device = 'cuda' takes the networks of `sgp train` only; set it to cpu")
         self._iteration, self._ladder, self._device = made.to(device), levels, device
         size = bundle.layout.state_size

@@ -16,6 +16,7 @@ from sgp_core.bundle import ModelBundle
 from sgp_core.config import PlannerConfig
 from sgp_core.distance import SmoothedDistance
 from sgp_core.packing import LayerOf, half, plain
+from sgp_core.rigid_adjoint import RigidDynamics
 from sgp_core.safety import region_of
 
 ADAM_BETA1, ADAM_BETA2, ADAM_EPSILON = 0.9, 0.999, 1e-8
@@ -192,7 +193,7 @@ class Iteration(nn.Module):
 def iteration_of(bundle: ModelBundle, config: PlannerConfig) -> Any:
     """An Iteration; compiled, unless one of the models has to go through autograd."""
     made = Iteration(bundle, config).eval()
-    if not (isinstance(made.dynamics, MlpDynamics) and isinstance(made.score, MlpScore)):
+    if not (isinstance(made.dynamics, MlpDynamics | RigidDynamics) and isinstance(made.score, MlpScore)):
         return made
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)

@@ -11,13 +11,14 @@ from torch import Tensor
 from sgp_core.bundle import ModelBundle, script
 from sgp_core.errors import InputError
 from sgp_core.networks import DynamicsInMetres, DynamicsMLP, ScoreInMetres, ScoreMLP
+from sgp_core.rigid_networks import RigidInMetres, TwistMLP
 
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
     """The same networks twice: as ordinary modules, and in a bundle."""
 
-    dynamics: DynamicsInMetres
+    dynamics: DynamicsInMetres | RigidInMetres
     score: ScoreInMetres
     bundle: ModelBundle
 
@@ -37,7 +38,11 @@ def resized(bundle: ModelBundle, hidden: int) -> Networks:
     if "net.net.0.weight" not in dynamics_state or "net.linears.0.weight" not in score_state:
         raise InputError(f"the networks of {bundle.path} are not those of `sgp train`; only those can be resized")
     layers = sum(name.startswith("net.linears.") and name.endswith("weight") for name in score_state)
-    dynamics = DynamicsInMetres(DynamicsMLP(bundle.layout.count, hidden, layers), bundle.normalizer)
+    dynamics: DynamicsInMetres | RigidInMetres
+    if "places" in dynamics_state:
+        dynamics = RigidInMetres(TwistMLP(hidden, layers), bundle.layout, bundle.normalizer)
+    else:
+        dynamics = DynamicsInMetres(DynamicsMLP(bundle.layout.count, hidden, layers), bundle.normalizer)
     net = ScoreMLP(bundle.layout.state_size + 2, len(bundle.sigmas), hidden, layers)
     score = ScoreInMetres(net, bundle.normalizer, bundle.sigmas)
     for module, state in ((dynamics, dynamics_state), (score, score_state)):

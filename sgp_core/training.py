@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from sgp_core.checkpoint import Checkpoint
-from sgp_core.config import TrainConfig
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
 from sgp_core.fitting import Check, Fit
+from sgp_core.layout import MarkerLayout
 from sgp_core.networks import DynamicsInMetres, DynamicsMLP, ScoreInMetres, ScoreMLP, cosine_sigmas
 from sgp_core.normalizer import Normalizer
+from sgp_core.rigid_networks import RigidInMetres, TwistMLP
+from sgp_core.train_config import TrainConfig
 
 # Of a large data set a batch is a 200th part, so that an epoch has about as many steps whatever the size.
 BATCH_LEAST, BATCH_MOST, BATCHES = 32, 1024, 200
@@ -29,7 +31,7 @@ HELD_OUT_ROWS, HELD_OUT_DRAWS = 2048, 16
 class Trained:
     """Two trained networks in metres, ready for export, and how training went."""
 
-    dynamics: DynamicsInMetres
+    dynamics: DynamicsInMetres | RigidInMetres
     score: ScoreInMetres
     normalizer: Normalizer
     sigmas: tuple[float, ...]
@@ -67,9 +69,8 @@ def train(
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # weight initialisation draws from the global generator
-        markers = train_data.layout.count
-        dynamics = DynamicsInMetres(DynamicsMLP(markers, config.hidden, config.layers), normalizer)
-        score = ScoreMLP(2 * markers + 4, len(sigmas), config.hidden, config.layers)
+        dynamics = _dynamics(train_data.layout, normalizer, config)
+        score = ScoreMLP(train_data.layout.state_size + 2, len(sigmas), config.hidden, config.layers)
     batches, seen = _Batches(train_data, normalizer, device), _Batches(held_out, normalizer, device)
     rows = sample(len(held_out), HELD_OUT_ROWS, config.seed)
     levels = torch.tensor(sigmas, device=device)
@@ -105,6 +106,12 @@ def train(
         history={fit.name: fit.result() for fit in fits},
         checks=[check for fit in fits for check in fit.checks],
     )
+
+
+def _dynamics(layout: MarkerLayout, normalizer: Normalizer, config: TrainConfig) -> DynamicsInMetres | RigidInMetres:
+    if config.rigid:
+        return RigidInMetres(TwistMLP(config.hidden, config.layers), layout, normalizer)
+    return DynamicsInMetres(DynamicsMLP(layout.count, config.hidden, config.layers), normalizer)
 
 
 def _run(

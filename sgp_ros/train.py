@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from sgp_core.bundle import INDEX, ModelBundle
 from sgp_core.checkpoint import Checkpoint
-from sgp_core.config import PRESETS, TrainConfig
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
 from sgp_core.export import train_bundle
 from sgp_core.fitting import Check
+from sgp_core.train_config import PRESETS, TrainConfig
 from sgp_core.training_plot import training_figure
 from sgp_ros.metrics_table import metrics_table, rows
 from sgp_ros.options import pairs

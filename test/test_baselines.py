@@ -18,10 +18,11 @@ from sgp_core.baselines.penalty import PenalisedObjective
 from sgp_core.baselines.registry import Given, contenders
 from sgp_core.baselines.shooting import LearnedObjective
 from sgp_core.bundle import load_bundle
-from sgp_core.config import PlannerConfig, TrainConfig
+from sgp_core.config import PlannerConfig
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
 from sgp_core.safety import check_step
+from sgp_core.train_config import TrainConfig
 from sgp_core.types import Goal, PlanStatus, State
 
 BUNDLE = linear_bundle()

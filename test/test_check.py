@@ -23,7 +23,7 @@ from sgp_core.bundle import load_bundle
 from sgp_core.check_config import CheckConfig, Verdict
 from sgp_core.check_data import jury_of
 from sgp_core.check_measures import landings, marker_distances
-from sgp_core.config import SimConfig, TrainConfig
+from sgp_core.config import SimConfig
 from sgp_core.data import Transitions
 from sgp_core.error_bound import bound_between, lipschitz_estimate
 from sgp_core.errors import InputError
@@ -32,6 +32,7 @@ from sgp_core.goals import NamedGoal
 from sgp_core.layout import MarkerLayout
 from sgp_core.model_check import check_model
 from sgp_core.sim.collect import CollectConfig, collect
+from sgp_core.train_config import TrainConfig
 from sgp_ros.cli import main
 
 START, CENTER = NamedGoal(pose=(0.5, 0.0, 0.0)), {"center": NamedGoal(pose=(0.71, 0.0, 0.0))}

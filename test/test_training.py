@@ -8,10 +8,10 @@ import torch
 from analytic import LAYOUT, data
 
 from sgp_core.checks import rigid_error_mm
-from sgp_core.config import TrainConfig
 from sgp_core.data import Transitions
 from sgp_core.export import train_bundle
 from sgp_core.networks import ScoreMLP
+from sgp_core.train_config import TrainConfig
 from sgp_core.training import denoising_loss, train
 
 QUICK = TrainConfig(hidden=32, layers=2, steps=400, check_every=50, sigma_count=3)

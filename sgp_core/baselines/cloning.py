@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from sgp_core.baselines.shooting import Judge, LearnedObjective, Shooting
 from sgp_core.bundle import ModelBundle
-from sgp_core.config import PlannerConfig, TrainConfig
+from sgp_core.config import PlannerConfig
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
 from sgp_core.fitting import Fit
 from sgp_core.normalizer import Normalizer
+from sgp_core.train_config import TrainConfig
 
 GOALS_PER_TUPLE = 4  # fixed ones for each held-out tuple, so that checks compare
 

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from sgp_core.baselines.penalty import PenalisedObjective
 from sgp_core.bundle import ModelBundle
-from sgp_core.config import PlannerConfig, TrainConfig
+from sgp_core.config import PlannerConfig
 from sgp_core.distance import squared_distance
 from sgp_core.fitting import Fit
+from sgp_core.train_config import TrainConfig
 
 CHECKED = 4096  # points of a check, fixed, so that checks compare
 
