@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,13 +11,15 @@ from numpy import ndarray
 
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import PlannerConfig
+from sgp_core.contact_sequences import ContactSequences
+from sgp_core.goals import Pose
 from sgp_core.layout import rotation
 from sgp_core.types import Goal, Plan, PlanStatus, State
 from sgp_core.way_round import WayRound, Ways
 from sgp_core.workspace import Region
 
+RESTING_M = 0.001  # a step so short is none
 HERE_M = 0.004  # a pusher so close to a place is there
-FIRST_GUESS = 0.5  # of the step limit, straight into the box
 
 
 class Candidate(NamedTuple):
@@ -27,11 +29,13 @@ class Candidate(NamedTuple):
     from_m: Float[ndarray, "2"]  # where the pusher is then [m; table]
     stops_m: Float[ndarray, "n 2"]  # corners of the way there, its end included [m; table]; none: it is there
     walk: float  # how long it takes, in steps
+    aim: Pose | None = None  # where the box is to be after the pushes, for others to follow; None: at the goal
+    later_m2: float = 0.0  # running cost of those
 
 
 def most_candidates(config: PlannerConfig) -> int:
     """How many first guesses there can be: restarts, and two from each place beside the box."""
-    return config.restarts + 2 * 4 * config.contacts_per_side
+    return config.restarts + 2 * config.sequences * (config.contacts_per_side > 0)
 
 
 class Candidates:
@@ -46,22 +50,55 @@ class Candidates:
     def __init__(self, bundle: ModelBundle, config: PlannerConfig, region: Region) -> None:
         self._layout, self._config, self._region = bundle.layout, config, region
         self._around = WayRound(bundle.layout, config.contacts_per_side)
+        self._middle_m = bundle.layout.markers(np.asarray(bundle.normalizer.x_centre)).mean(axis=0)
+        self._found: ContactSequences | None = None
 
-    def from_sides(self, state: State) -> list[Candidate]:
-        """A push from each place beside the box that can be reached; those a step away also as that step's rest."""
+    def from_sides(self, state: State, goal: Goal, step: Any) -> list[Candidate]:
+        """The first pushes of sequences that may lead to the goal; those a step away also as that step's rest.
+
+        Args:
+            state: where things are [m; table].
+            goal: where the markers should end [m; table].
+            step: `step` of dynamics, see `adjoint.py`.
+        """
         config, limit = self._config, self._config.step_limit_m
         if not config.contacts_per_side:
             return []
         box, pusher_m = self._layout.pose_of(self._layout.markers(state.x)), state.x[-2:]
         ways = self._around.ways(box, pusher_m, self._around.places, self._region)
-        inwards = self._around.inwards @ rotation(box[2]).T
+        wanted = self._layout.pose_of(goal.markers_m)
         found = []
-        for k in np.flatnonzero(ways.reached):
-            push = np.tile(inwards[k] * FIRST_GUESS * limit, (config.horizon, 1))
-            found.append(self._walked(ways, int(k), pusher_m, push))
+        for segment in self._sequences(step).best(box, pusher_m, wanted, ways, config.sequences):
+            k, more = segment.place, {"aim": segment.aim, "later_m2": segment.later_m2}
+            if k < 0:
+                found.append(stay(pusher_m, segment.u)._replace(**more))
+                continue
+            found.append(self._walked(ways, k, pusher_m, segment.u)._replace(**more))
             if ways.direct[k] and ways.length_m[k] <= limit:
-                found.append(stay(pusher_m, np.vstack([ways.stops_m[k][-1:] - pusher_m, push[:-1]])))
+                u = np.vstack([ways.stops_m[k][-1:] - pusher_m, segment.u[:-1]])
+                found.append(stay(pusher_m, u)._replace(**more))
         return found
+
+    def followed(self, candidate: Candidate, x_end: Float[ndarray, "nx"], goal: Goal, step: Any) -> Candidate:
+        """A candidate whose pushes end in a state, with what is best to come after them."""
+        if not self._config.contacts_per_side:
+            return candidate
+        box, wanted = self._layout.pose_of(self._layout.markers(x_end)), self._layout.pose_of(goal.markers_m)
+        aim, later_m2 = self._sequences(step).after(box, x_end[-2:], wanted)
+        return candidate._replace(aim=aim, later_m2=later_m2)
+
+    def targets(self, goal: Goal, candidates: list[Candidate]) -> Float[ndarray, "B T ny"]:
+        """Where each wants the markers after each step: at the goal, and in the end where it aims [m; table]."""
+        found = np.tile(goal.markers_m.reshape(-1), (len(candidates), self._config.horizon, 1))
+        for row, candidate in zip(found, candidates, strict=True):
+            if candidate.aim is not None:
+                row[-1] = self._layout.markers_at(*candidate.aim).reshape(-1)
+        return found
+
+    def _sequences(self, step: Any) -> ContactSequences:
+        if self._found is None:
+            self._found = ContactSequences(step, self._layout, self._config, self._around, self._middle_m)
+        return self._found
 
     def again(self, state: State, u: Float[ndarray, "T 2"], from_m: Float[ndarray, "2"] | None) -> Candidate:
         """The last plan's pushes, from where they were to begin, or from here when there is no way there any more."""
@@ -81,18 +118,26 @@ class Candidates:
         return self._around.steps(box, state.x[-2:], candidate.stops_m, self._config.step_limit_m, self._region)
 
     def waiting_cost(self, state: State, goal: Goal, candidates: list[Candidate]) -> Float[ndarray, "B"]:
-        """What the running cost adds while the pusher walks and the box stays [m^2]."""
+        """What the running cost adds while the pusher walks and the box stays, and after the pushes [m^2]."""
         error_m = self._layout.markers(state.x) - goal.markers_m
         mean_m = error_m.mean(axis=0)
         turned_m2 = self._config.turn_weight * ((error_m - mean_m) ** 2).sum()
         error_m2 = float(len(error_m) * (mean_m**2).sum() + turned_m2)
-        return np.array([self._config.running_weight * error_m2 * candidate.walk for candidate in candidates])
+        each_m2 = self._config.running_weight * error_m2
+        step_m2 = len(error_m) * self._config.step_cost_m**2
+        return np.array([each_m2 * c.walk + step_m2 * (c.walk + _steps(c.u)) + c.later_m2 for c in candidates])
 
     def _walked(self, ways: Ways, k: int, pusher_m: ndarray, u: ndarray) -> Candidate:
         if ways.length_m[k] < HERE_M:
             return stay(pusher_m, u)
         stops_m = ways.stops_m[k]
         return Candidate(u, stops_m[-1], stops_m, float(ways.length_m[k]) / self._config.step_limit_m)
+
+
+def _steps(u: Float[ndarray, "T 2"]) -> int:
+    """Until pushes end."""
+    moving = np.flatnonzero(np.abs(u).max(axis=1) > RESTING_M)
+    return int(moving[-1]) + 1 if len(moving) else len(u)
 
 
 def stay(pusher_m: Float[ndarray, "2"], u: Float[ndarray, "T 2"]) -> Candidate:

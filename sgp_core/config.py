@@ -172,6 +172,12 @@ class PlannerConfig(LimitsConfig):
         low=0,
         high=32,
     )
+    step_cost_m: float = setting(
+        0.001, "what a step costs, as a distance of every marker from its goal", unit="m", low=0.0, high=0.1
+    )
+    sequences: int = setting(
+        10, "first guesses from the best sequences of two straight pushes, where there are contacts", low=1, high=200
+    )
     budget_ms: float = setting(
         0.0,
         "time for one plan, after which the best one so far counts, never worse than the warm start; 0 takes 60 % of a"

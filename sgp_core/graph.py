@@ -58,7 +58,7 @@ class DescentGraph:
         size = bundle.layout.state_size
         rows = most_candidates(config)
         self._x0 = torch.from_numpy(bundle.reference_x[0]).float().to(device).repeat(rows, 1)
-        self._target = self._x0[0, : size - 2].clone()
+        self._target = self._x0[:, None, : size - 2].repeat(1, config.horizon, 1)
         self._starts = torch.zeros(rows, config.horizon, 2, device=device)
         self.iterations = config.iterations
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -75,11 +75,11 @@ class DescentGraph:
 
         Args:
             x0: state in which each first guess begins (B, nx) [m], as many as there can be or fewer.
-            target: goal markers (ny,) [m].
+            target: markers wanted after each step (B, T, ny) [m].
             starts: first guesses (B, T, 2) [m].
         """
         rows = len(starts)  # what the others hold is of an earlier plan, and of no use
-        for kept, given in ((self._x0[:rows], x0), (self._target, target), (self._starts[:rows], starts)):
+        for kept, given in ((self._x0[:rows], x0), (self._target[:rows], target), (self._starts[:rows], starts)):
             kept.copy_(given)
         if self._graph is None:
             self._found = self._descend()

@@ -118,7 +118,7 @@ class Iteration(nn.Module):
         Args:
             x0: measured state (nx,), or one of each candidate (B, nx) [m].
             u: actions (B, T, 2) [m].
-            target: goal markers (ny,) [m].
+            target: goal markers (ny,), or those of each step (B, T, ny) [m].
             level: index of the noise level.
         """
         rollout = self.rollout(x0, u, target)

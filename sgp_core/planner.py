@@ -27,7 +27,7 @@ from torch import Tensor
 
 from sgp_core.budget import Budget, Turns, again
 from sgp_core.bundle import ModelBundle
-from sgp_core.candidates import Candidates, after_walk, failed, stay
+from sgp_core.candidates import Candidate, Candidates, after_walk, failed, stay
 from sgp_core.config import ALL_SIGMAS, PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.graph import DescentGraph, check_device
@@ -46,12 +46,12 @@ class Field(NamedTuple):
     """What B candidates are judged by."""
 
     x0: Tensor  # state in which the pushes of each begin (B, nx) [m]
-    target: Tensor  # goal markers (ny,) [m]
+    target: Tensor  # markers wanted after each step (B, T, ny) [m]
     waiting: Tensor  # running cost of each until then (B,) [normalised]
 
     def of(self, rows: list[int]) -> Field:
         """Some of them."""
-        return self._replace(x0=self.x0[rows], waiting=self.waiting[rows])
+        return Field(self.x0[rows], self.target[rows], self.waiting[rows])
 
 
 class Planner:
@@ -128,8 +128,6 @@ class Planner:
         started_s = self._clock()
         if not (np.isfinite(state.x).all() and np.isfinite(goal.markers_m).all()):
             return failed(state, config.horizon)
-        torch.from_numpy(state.x).float()
-        target = torch.from_numpy(goal.markers_m).float().reshape(-1)
         if schedule is not None and len(schedule) != len(self.levels):
             raise InputError(
                 f"an earlier plan went through {len(schedule)} noise levels, these settings name {len(self.levels)};"
@@ -138,16 +136,18 @@ class Planner:
         guesses = [
             self._candidates.again(state, warm_start, from_m),
             *(stay(state.x[-2:], u) for u in self._random(generator)),
-            *self._candidates.from_sides(state),
+            *self._candidates.from_sides(state, goal, self._iteration.dynamics.step),
         ]
         x0s = np.tile(state.x, (len(guesses), 1))
         x0s[:, -2:] = [guess.from_m for guess in guesses]
         starts = self._bounded(x0s, np.stack([guess.u for guess in guesses]))
+        guesses[0] = self._followed(guesses[0], x0s[:1], starts[:1], goal)
+        targets = torch.from_numpy(self._candidates.targets(goal, guesses)).float()
         waiting = torch.from_numpy(self._candidates.waiting_cost(state, goal, guesses) / self._scale2).float()
-        field = Field(torch.from_numpy(x0s).float(), target, waiting)
+        field = Field(torch.from_numpy(x0s).float(), targets, waiting)
         turns = Budget(config, len(self.levels), started_s, spent_s).turn if schedule is None else again(schedule)
         if self._graph:
-            descent, schedule = self._graph(field.x0, target, torch.from_numpy(starts)), self._graph.schedule
+            descent, schedule = self._graph(field.x0, field.target, torch.from_numpy(starts)), self._graph.schedule
             kept = list(range(len(guesses)))
         else:
             descent, schedule, kept = self._descended(field, begin(torch.from_numpy(starts)), turns)
@@ -157,6 +157,11 @@ class Planner:
         if plan.status is not PlanStatus.FAILED:
             plan = after_walk(plan, state.x[-2:], self._candidates.walk(state, guesses[of_guess[best]]))
         return dataclasses.replace(plan, schedule=tuple(schedule), solve_s=self._clock() - started_s)
+
+    def _followed(self, guess: Candidate, x0: ndarray, u: ndarray, goal: Goal) -> Candidate:
+        """The warm start, with what is best to come after it."""
+        rollout = self._iteration.rollout(torch.from_numpy(x0).float(), torch.from_numpy(u), torch.zeros(()))
+        return self._candidates.followed(guess, rollout.x[0, -1].double().numpy(), goal, self._iteration.dynamics.step)
 
     def _descended(self, field: Field, descent: Descent, turns: Turns) -> tuple[Descent, list[int], list[int]]:
         """After as many iterations as there are, or as time allows; how many at each noise level; whose are left."""

@@ -18,13 +18,13 @@ class TrainConfig(Config):
         True, "dynamics that move the box as a whole, wherever it is; off: each marker by itself, as in the paper"
     )
     batch_size: int = setting(
-        0, "tuples per optimiser step; 0: 32, or of large data a 200th, at most 1024", low=0, high=65536
+        0, "tuples per optimiser step; 0: 256, or of large data a 200th, at most 1024", low=0, high=65536
     )
-    learning_rate: float = setting(2e-3, "AdamW learning rate", low=1e-6, high=1.0)
-    weight_decay: float = setting(0.1, "AdamW weight decay of the dynamics; the score has none", low=0.0, high=100.0)
+    learning_rate: float = setting(3e-3, "AdamW learning rate", low=1e-6, high=1.0)
+    weight_decay: float = setting(0.01, "AdamW weight decay of the dynamics; the score has none", low=0.0, high=100.0)
     steps: int = setting(12000, "optimiser steps at most, per network", low=1, high=10_000_000)
     check_every: int = setting(250, "optimiser steps between held-out checks", low=1, high=1_000_000)
-    patience: int = setting(12, "checks without improvement before training stops", low=1, high=10_000)
+    patience: int = setting(48, "checks without improvement before training stops", low=1, high=10_000)
     copies: int = setting(
         8,
         "each transition again at so many other places between those of the data, mirrored at the box's axes; 0 takes"

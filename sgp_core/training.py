@@ -21,7 +21,7 @@ from sgp_core.rigid_networks import RigidInMetres, TwistMLP
 from sgp_core.train_config import TrainConfig
 
 # Of a large data set a batch is a 200th part, so that an epoch has about as many steps whatever the size.
-BATCH_LEAST, BATCH_MOST, BATCHES = 32, 1024, 200
+BATCH_LEAST, BATCH_MOST, BATCHES = 256, 1024, 200
 # A held-out check takes so many tuples at most, and of the noise so many draws per tuple and level, fixed, so that
 # checks compare.
 HELD_OUT_ROWS, HELD_OUT_DRAWS = 2048, 16

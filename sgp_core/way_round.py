@@ -105,6 +105,19 @@ class WayRound:
         lengths = [np.abs(np.diff(np.vstack([pusher_m, way]), axis=0)).max(axis=1).sum() for way in found]
         return Ways(reached=reached, direct=direct, stops_m=found, length_m=np.array(lengths))
 
+    def lengths(self, points_m: Float[ndarray, "S 2"]) -> Float[ndarray, "S K"]:
+        """How far it is from points beside the box [m; box] to every place round it, whatever else is there [m]."""
+        blind = ~self._free(points_m[:, None], self._corners).any(axis=1)
+        by = np.where(blind[:, None], np.array([self._backed_off(point) for point in points_m]), points_m)
+        to_corner = np.where(self._free(by[:, None], self._corners), _apart(by, self._corners), np.inf)
+        to_place = np.where(self._free(self._corners[:, None], self.places), _apart(self._corners, self.places), np.inf)
+        ring = _apart(self._corners, self._corners)
+        ring[[0, 1, 2, 3], [2, 3, 0, 1]] = ring[0, 1] + ring[1, 2]  # across is along two sides
+        past = (to_corner[:, :, None] + ring).min(axis=1)  # to each corner as the last one (S, 4)
+        direct = np.where(self._free(by[:, None], self.places), _apart(by, self.places), np.inf)
+        round_m = np.minimum(direct, (past[:, :, None] + to_place).min(axis=1))
+        return np.asarray(round_m + np.linalg.norm(by - points_m, axis=1)[:, None])
+
     def steps(
         self,
         box: Pose,
@@ -136,12 +149,13 @@ class WayRound:
             at, points = points[last], points[last + 1 :]
         return np.reshape(steps, (-1, 2))
 
-    def _free(self, start: Float[ndarray, "2"], ends: Float[ndarray, "k 2"]) -> Bool[ndarray, "k"]:
+    def _free(self, start: Float[ndarray, "... 2"], ends: Float[ndarray, "... 2"]) -> Bool[ndarray, "..."]:
         """Whether straight ways [m; box] keep off the box; one that begins beside it has to lead away at first."""
         shares = np.linspace(1.0 / LOOKS, 1.0, LOOKS)[:, None]
-        way = (ends - start)[:, None] * shares
-        leaving = float(self.gap_m(start)) - 2e-4 + LEAVING * np.linalg.norm(way, axis=-1)
-        clear: Bool[ndarray, "k"] = (self.gap_m(start + way) >= np.minimum(WAY_GAP_M, leaving)).all(axis=1)
+        way = (ends - start)[..., None, :] * shares
+        leaving = self.gap_m(start)[..., None] - 2e-4 + LEAVING * np.linalg.norm(way, axis=-1)
+        gap_m = self.gap_m(start[..., None, :] + way)
+        clear: Bool[ndarray, "..."] = (gap_m >= np.minimum(WAY_GAP_M, leaving)).all(axis=-1)
         return clear
 
     def _backed_off(self, start: Float[ndarray, "2"]) -> Float[ndarray, "2"]:
@@ -184,3 +198,8 @@ def _refined(stops_m: Float[ndarray, "n 2"]) -> Float[ndarray, "m 2"]:
         count = max(1, int(np.ceil(np.linalg.norm(end - start) / SPACING_M)))
         pieces.append(start + (end - start) * (np.arange(1, count + 1) / count)[:, None])
     return np.concatenate(pieces)
+
+
+def _apart(ones: Float[ndarray, "S 2"], others: Float[ndarray, "K 2"]) -> Float[ndarray, "S K"]:
+    apart: Float[ndarray, "S K"] = np.linalg.norm(ones[:, None] - others, axis=-1)
+    return apart
