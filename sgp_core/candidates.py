@@ -67,16 +67,14 @@ class Candidates:
         box, pusher_m = self._layout.pose_of(self._layout.markers(state.x)), state.x[-2:]
         ways = self._around.ways(box, pusher_m, self._around.places, self._region)
         wanted = self._layout.pose_of(goal.markers_m)
-        found = []
+        found: list[Candidate] = []
         for segment in self._sequences(step).best(box, pusher_m, wanted, ways, config.sequences):
-            k, more = segment.place, {"aim": segment.aim, "later_m2": segment.later_m2}
-            if k < 0:
-                found.append(stay(pusher_m, segment.u)._replace(**more))
-                continue
-            found.append(self._walked(ways, k, pusher_m, segment.u)._replace(**more))
-            if ways.direct[k] and ways.length_m[k] <= limit:
-                u = np.vstack([ways.stops_m[k][-1:] - pusher_m, segment.u[:-1]])
-                found.append(stay(pusher_m, u)._replace(**more))
+            k, begun = segment.place, [stay(pusher_m, segment.u)]
+            if k >= 0:
+                begun = [self._walked(ways, k, pusher_m, segment.u)]
+                if ways.direct[k] and ways.length_m[k] <= limit:
+                    begun.append(stay(pusher_m, np.vstack([ways.stops_m[k][-1:] - pusher_m, segment.u[:-1]])))
+            found.extend(one._replace(aim=segment.aim, later_m2=segment.later_m2) for one in begun)
         return found
 
     def followed(self, candidate: Candidate, x_end: Float[ndarray, "nx"], goal: Goal, step: Any) -> Candidate:
@@ -87,13 +85,23 @@ class Candidates:
         aim, later_m2 = self._sequences(step).after(box, x_end[-2:], wanted)
         return candidate._replace(aim=aim, later_m2=later_m2)
 
-    def targets(self, goal: Goal, candidates: list[Candidate]) -> Float[ndarray, "B T ny"]:
-        """Where each wants the markers after each step: at the goal, and in the end where it aims [m; table]."""
-        found = np.tile(goal.markers_m.reshape(-1), (len(candidates), self._config.horizon, 1))
-        for row, candidate in zip(found, candidates, strict=True):
+    def wanted(
+        self, goal: Goal, candidates: list[Candidate]
+    ) -> tuple[Float[ndarray, "B T ny"], Float[ndarray, "B T 1"]]:
+        """Where each wants the markers after each step [m; table], and how much that weighs.
+
+        At the goal, meanwhile and in the end; or from the end of its pushes on where it aims. An end counts at every
+        step from there on: what can be put off to the last step of a horizon is put off for ever.
+        """
+        config = self._config
+        targets = np.tile(goal.markers_m.reshape(-1), (len(candidates), config.horizon, 1))
+        weights = np.full((len(candidates), config.horizon, 1), config.running_weight)
+        for target, weight, candidate in zip(targets, weights, candidates, strict=True):
+            end = _steps(candidate.u) - 1 if config.contacts_per_side else config.horizon - 1
+            weight[end:] = 1.0 / (config.horizon - end)
             if candidate.aim is not None:
-                row[-1] = self._layout.markers_at(*candidate.aim).reshape(-1)
-        return found
+                target[end:] = self._layout.markers_at(*candidate.aim).reshape(-1)
+        return targets, weights
 
     def _sequences(self, step: Any) -> ContactSequences:
         if self._found is None:
@@ -123,6 +131,8 @@ class Candidates:
         mean_m = error_m.mean(axis=0)
         turned_m2 = self._config.turn_weight * ((error_m - mean_m) ** 2).sum()
         error_m2 = float(len(error_m) * (mean_m**2).sum() + turned_m2)
+        if not self._config.contacts_per_side:
+            return np.zeros(len(candidates))
         each_m2 = self._config.running_weight * error_m2
         step_m2 = len(error_m) * self._config.step_cost_m**2
         return np.array([each_m2 * c.walk + step_m2 * (c.walk + _steps(c.u)) + c.later_m2 for c in candidates])

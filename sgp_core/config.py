@@ -173,7 +173,7 @@ class PlannerConfig(LimitsConfig):
         high=32,
     )
     step_cost_m: float = setting(
-        0.001, "what a step costs, as a distance of every marker from its goal", unit="m", low=0.0, high=0.1
+        0.002, "what a step costs, as a distance of every marker from its goal", unit="m", low=0.0, high=0.1
     )
     sequences: int = setting(
         10, "first guesses from the best sequences of two straight pushes, where there are contacts", low=1, high=200
@@ -190,7 +190,7 @@ class PlannerConfig(LimitsConfig):
         "cpu", "where plans are made: cpu, or cuda for all iterations of a plan as one CUDA graph", live=False
     )
     running_weight: float = setting(
-        0.003, "weight of the markers' squared error before the last step; above 0, sooner is better", low=0.0, high=1e4
+        0.01, "weight of the markers' squared error before the last step; above 0, sooner is better", low=0.0, high=1e4
     )
     turn_weight: float = setting(
         3.0,

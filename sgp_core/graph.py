@@ -59,6 +59,7 @@ class DescentGraph:
         rows = most_candidates(config)
         self._x0 = torch.from_numpy(bundle.reference_x[0]).float().to(device).repeat(rows, 1)
         self._target = self._x0[:, None, : size - 2].repeat(1, config.horizon, 1)
+        self._weights = self._iteration.weights.repeat(rows, 1, 1)
         self._starts = torch.zeros(rows, config.horizon, 2, device=device)
         self.iterations = config.iterations
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -70,17 +71,23 @@ class DescentGraph:
                 self._record()
 
     @torch.no_grad()
-    def __call__(self, x0: Tensor, target: Tensor, starts: Tensor) -> Descent:
+    def __call__(self, x0: Tensor, target: Tensor, weights: Tensor, starts: Tensor) -> Descent:
         """The result on the CPU.
 
         Args:
             x0: state in which each first guess begins (B, nx) [m], as many as there can be or fewer.
             target: markers wanted after each step (B, T, ny) [m].
+            weights: of the squared error after each step (B, T, 1).
             starts: first guesses (B, T, 2) [m].
         """
         rows = len(starts)  # what the others hold is of an earlier plan, and of no use
-        for kept, given in ((self._x0[:rows], x0), (self._target[:rows], target), (self._starts[:rows], starts)):
-            kept.copy_(given)
+        for kept, given in (
+            (self._x0, x0),
+            (self._target, target),
+            (self._weights, weights),
+            (self._starts, starts),
+        ):
+            kept[:rows].copy_(given)
         if self._graph is None:
             self._found = self._descend()
         else:
@@ -99,7 +106,7 @@ class DescentGraph:
 
     def _descend(self) -> Descent:
         levels = [self._ladder[k] for k, count in enumerate(self.schedule) for _ in range(count)]
-        return Descent(*self._iteration.descend(self._x0, self._target, begin(self._starts), levels))
+        return Descent(*self._iteration.descend(self._x0, self._target, begin(self._starts), levels, self._weights))
 
     @torch.no_grad()
     def _record(self) -> None:
@@ -118,6 +125,6 @@ class DescentGraph:
         took_s = []
         for _ in range(TIMED):
             began_s = time.perf_counter()
-            self(self._x0, self._target, self._starts)
+            self(self._x0, self._target, self._weights, self._starts)
             took_s.append(time.perf_counter() - began_s)
         return 0.5 * budget_s / statistics.median(took_s) * self.iterations

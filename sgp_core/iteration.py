@@ -29,6 +29,7 @@ class Rollout(NamedTuple):
     x: Tensor  # (B, T+1, nx) [m]
     tapes: list[list[Tensor]]  # of each step, for the sweep back
     error: Tensor  # (B, T, ny), markers less their goals after each step, turns weighted [m]
+    weights: Tensor  # of its square (T, 1) or (B, T, 1)
     task_cost: Tensor  # (B,) [normalised]
     distance2: Tensor  # (B, T), smoothed squared distance to data at the last noise level [normalised]
 
@@ -85,11 +86,13 @@ class Iteration(nn.Module):
         self.register_buffer("high", torch.from_numpy(high).float())
 
     @torch.jit.export
-    def descend(self, x0: Tensor, target: Tensor, descent: Descent, levels: list[int]) -> Descent:
+    def descend(
+        self, x0: Tensor, target: Tensor, descent: Descent, levels: list[int], weights: Tensor | None = None
+    ) -> Descent:
         """One iteration of Adam at each of these noise levels, one after the other."""
         u, first, second, best_u, best_j, done = descent
         for level in levels:
-            j, gradient = self.forward(x0, u, target, level)
+            j, gradient = self.forward(x0, u, target, level, weights)
             better = j < best_j
             best_j, best_u = torch.where(better, j, best_j), torch.where(better[:, None, None], u, best_u)
             # Adam on the action as a fraction of the step limit, so that a learning rate means the same at any scale.
@@ -112,7 +115,9 @@ class Iteration(nn.Module):
             pusher = pusher + steps[t]
         return torch.stack(steps, dim=1)
 
-    def forward(self, x0: Tensor, u: Tensor, target: Tensor, level: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x0: Tensor, u: Tensor, target: Tensor, level: int, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """J (B,) and its gradient (B, T, 2) with d^2 smoothed by sigma of `level`.
 
         Args:
@@ -120,8 +125,9 @@ class Iteration(nn.Module):
             u: actions (B, T, 2) [m].
             target: goal markers (ny,), or those of each step (B, T, ny) [m].
             level: index of the noise level.
+            weights: of the squared error after each step of each candidate (B, T, 1), else of the settings.
         """
-        rollout = self.rollout(x0, u, target)
+        rollout = self.rollout(x0, u, target, weights)
         by_x, by_u = self.task_gradient(rollout)
         if self.beta > 0.0:
             more_x, more_u = self.penalty_gradient(rollout, level)
@@ -129,7 +135,7 @@ class Iteration(nn.Module):
         return self.objective(rollout), self.pull_back(rollout, by_x, by_u)
 
     @torch.jit.export
-    def rollout(self, x0: Tensor, u: Tensor, target: Tensor) -> Rollout:
+    def rollout(self, x0: Tensor, u: Tensor, target: Tensor, weights: Tensor | None = None) -> Rollout:
         """Predict the states of B action sequences and what they cost."""
         x = x0.expand(u.shape[0], -1)
         states = [x]
@@ -140,9 +146,11 @@ class Iteration(nn.Module):
             states.append(x)
         stacked = torch.stack(states, dim=1)
         error = self.weighted(stacked[:, 1:, :-2] - target)
-        task = (self.weights * error * error).sum([-2, -1]) + self.action_weight * (u * u).sum([-2, -1])
+        if weights is None:
+            weights = self.weights
+        task = (weights * error * error).sum([-2, -1]) + self.action_weight * (u * u).sum([-2, -1])
         z = (torch.cat([stacked[:, :-1], u], dim=-1) - self.centre) * self.per_scale
-        return Rollout(u, stacked, tapes, error, task / self.scale2, self.distance(z))
+        return Rollout(u, stacked, tapes, error, weights, task / self.scale2, self.distance(z))
 
     @torch.jit.export
     def weighted(self, error: Tensor) -> Tensor:
@@ -163,7 +171,7 @@ class Iteration(nn.Module):
     def task_gradient(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Of the task cost, by every state (B, T+1, nx) and action as if all were free."""
         by_x = torch.zeros_like(rollout.x)
-        by_x[:, 1:, :-2] = (2.0 / self.scale2) * self.weights * self.weighted(rollout.error)
+        by_x[:, 1:, :-2] = (2.0 / self.scale2) * rollout.weights * self.weighted(rollout.error)
         return by_x, (2.0 * self.action_weight / self.scale2) * rollout.u
 
     @torch.jit.export

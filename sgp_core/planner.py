@@ -47,11 +47,12 @@ class Field(NamedTuple):
 
     x0: Tensor  # state in which the pushes of each begin (B, nx) [m]
     target: Tensor  # markers wanted after each step (B, T, ny) [m]
+    weights: Tensor  # of their squared errors (B, T, 1)
     waiting: Tensor  # running cost of each until then (B,) [normalised]
 
     def of(self, rows: list[int]) -> Field:
         """Some of them."""
-        return Field(self.x0[rows], self.target[rows], self.waiting[rows])
+        return Field(self.x0[rows], self.target[rows], self.weights[rows], self.waiting[rows])
 
 
 class Planner:
@@ -142,12 +143,15 @@ class Planner:
         x0s[:, -2:] = [guess.from_m for guess in guesses]
         starts = self._bounded(x0s, np.stack([guess.u for guess in guesses]))
         guesses[0] = self._followed(guesses[0], x0s[:1], starts[:1], goal)
-        targets = torch.from_numpy(self._candidates.targets(goal, guesses)).float()
+        targets, weights = (torch.from_numpy(v).float() for v in self._candidates.wanted(goal, guesses))
         waiting = torch.from_numpy(self._candidates.waiting_cost(state, goal, guesses) / self._scale2).float()
-        field = Field(torch.from_numpy(x0s).float(), targets, waiting)
+        field = Field(torch.from_numpy(x0s).float(), targets, weights, waiting)
         turns = Budget(config, len(self.levels), started_s, spent_s).turn if schedule is None else again(schedule)
         if self._graph:
-            descent, schedule = self._graph(field.x0, field.target, torch.from_numpy(starts)), self._graph.schedule
+            descent, schedule = (
+                self._graph(field.x0, field.target, field.weights, torch.from_numpy(starts)),
+                self._graph.schedule,
+            )
             kept = list(range(len(guesses)))
         else:
             descent, schedule, kept = self._descended(field, begin(torch.from_numpy(starts)), turns)
@@ -171,7 +175,7 @@ class Planner:
             for level in turn:
                 schedule[level] += 1
             levels = [self.levels[level] for level in turn]
-            descent = Descent(*self._iteration.descend(field.x0, field.target, descent, levels))
+            descent = Descent(*self._iteration.descend(field.x0, field.target, descent, levels, field.weights))
             if not self._region.is_box:
                 bounded = torch.from_numpy(self._bounded(field.x0.numpy(), descent.u.numpy()))
                 descent = descent._replace(u=bounded)
@@ -225,7 +229,7 @@ class Planner:
 
     def _best(self, state: State, field: Field, candidates: Float[ndarray, "B T 2"]) -> tuple[Plan, int]:
         """The candidate of lowest J, without its walk, and which it is; the first one is the warm start."""
-        rollout = self._iteration.rollout(field.x0, torch.from_numpy(candidates), field.target)
+        rollout = self._iteration.rollout(field.x0, torch.from_numpy(candidates), field.target, field.weights)
         j = (self._iteration.objective(rollout) + field.waiting).numpy()
         k = int(j.argmin())
         if not np.isfinite(j[k]):

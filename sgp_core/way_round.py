@@ -107,7 +107,7 @@ class WayRound:
 
     def lengths(self, points_m: Float[ndarray, "S 2"]) -> Float[ndarray, "S K"]:
         """How far it is from points beside the box [m; box] to every place round it, whatever else is there [m]."""
-        blind = ~self._free(points_m[:, None], self._corners).any(axis=1)
+        blind: ndarray = ~np.asarray(self._free(points_m[:, None], self._corners)).any(axis=1)
         by = np.where(blind[:, None], np.array([self._backed_off(point) for point in points_m]), points_m)
         to_corner = np.where(self._free(by[:, None], self._corners), _apart(by, self._corners), np.inf)
         to_place = np.where(self._free(self._corners[:, None], self.places), _apart(self._corners, self.places), np.inf)
@@ -153,8 +153,9 @@ class WayRound:
         """Whether straight ways [m; box] keep off the box; one that begins beside it has to lead away at first."""
         shares = np.linspace(1.0 / LOOKS, 1.0, LOOKS)[:, None]
         way = (ends - start)[..., None, :] * shares
-        leaving = self.gap_m(start)[..., None] - 2e-4 + LEAVING * np.linalg.norm(way, axis=-1)
-        gap_m = self.gap_m(start[..., None, :] + way)
+        here_m: ndarray = np.asarray(self.gap_m(start))
+        leaving = here_m[..., None] - 2e-4 + LEAVING * np.linalg.norm(way, axis=-1)
+        gap_m = np.asarray(self.gap_m(start[..., None, :] + way))
         clear: Bool[ndarray, "..."] = (gap_m >= np.minimum(WAY_GAP_M, leaving)).all(axis=-1)
         return clear
 
