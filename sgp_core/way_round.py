@@ -107,7 +107,7 @@ class WayRound:
 
     def lengths(self, points_m: Float[ndarray, "S 2"]) -> Float[ndarray, "S K"]:
         """How far it is from points beside the box [m; box] to every place round it, whatever else is there [m]."""
-        blind: ndarray = ~np.asarray(self._free(points_m[:, None], self._corners)).any(axis=1)
+        blind = np.logical_not(np.asarray(self._free(points_m[:, None], self._corners)).any(axis=1)).reshape(-1)
         by = np.where(blind[:, None], np.array([self._backed_off(point) for point in points_m]), points_m)
         to_corner = np.where(self._free(by[:, None], self._corners), _apart(by, self._corners), np.inf)
         to_place = np.where(self._free(self._corners[:, None], self.places), _apart(self._corners, self.places), np.inf)

@@ -25,6 +25,7 @@ SIGMAS = (0.2, 0.1, 0.05, 0.01)
 
 
 PAPER = {
+    "step_cost_m": 0.0,
     "contacts_per_side": 0,
     "beta": 0.003,
     "turn_weight": 1.0,

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from analytic import linear_bundle
+from torch import nn
 
 from sgp_core.adjoint import MlpDynamics, MlpScore, ScriptDynamics, ScriptScore, models_of
-from sgp_core.bundle import ModelBundle, load_bundle
+from sgp_core.bundle import ModelBundle, load_bundle, script
+from sgp_core.networks import DynamicsInMetres, DynamicsMLP
+from sgp_core.rigid_adjoint import RigidDynamics
+
+
+@pytest.fixture(scope="module", params=[RigidDynamics, MlpDynamics])
+def kind(request: pytest.FixtureRequest) -> type[nn.Module]:
+    """Of dynamics: the default bundle's, and those that know of no box."""
+    chosen: type[nn.Module] = request.param
+    return chosen
 
 
 @pytest.fixture(scope="module")
-def bundle(bundle_path: Path) -> ModelBundle:
-    return load_bundle(bundle_path)
+def bundle(bundle_path: Path, kind: type[nn.Module]) -> ModelBundle:
+    default = load_bundle(bundle_path)
+    if kind is RigidDynamics:
+        return default
+    torch.manual_seed(0)
+    free = DynamicsInMetres(DynamicsMLP(default.layout.count, 32, 3), default.normalizer)
+    return dataclasses.replace(default, dynamics=script(free))
 
 
 def points(bundle: ModelBundle, count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,16 +39,16 @@ def points(bundle: ModelBundle, count: int) -> tuple[torch.Tensor, torch.Tensor]
     return x + 0.01 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)), u
 
 
-def test_the_default_bundle_is_taken_as_matrices(bundle: ModelBundle) -> None:
+def test_networks_of_this_package_are_taken_as_matrices(bundle: ModelBundle, kind: type[nn.Module]) -> None:
     dynamics, score = models_of(bundle)
-    assert isinstance(dynamics, MlpDynamics)
+    assert isinstance(dynamics, kind)
     assert isinstance(score, MlpScore)
 
 
-def test_dynamics_and_their_reverse_mode(bundle: ModelBundle) -> None:
+def test_dynamics_and_their_reverse_mode(bundle: ModelBundle, kind: type[nn.Module]) -> None:
     x, u = points(bundle, 200)
     gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
-    found, expected = (kind(bundle.dynamics) for kind in (MlpDynamics, ScriptDynamics))
+    found, expected = kind(bundle.dynamics), ScriptDynamics(bundle.dynamics)
     (x_found, tape_found), (x_expected, tape_expected) = found.step(x, u), expected.step(x, u)
     torch.testing.assert_close(x_found, x_expected, atol=1e-6, rtol=0.0)
     for one, other in zip(
@@ -64,8 +80,10 @@ def test_other_models_are_differentiated_by_autograd() -> None:
     torch.testing.assert_close(by_u, torch.full_like(u, x.shape[1] // 2))
 
 
-def test_matrices_that_do_not_fit_the_file_are_not_used(bundle: ModelBundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matrices_that_do_not_fit_the_file_are_not_used(
+    bundle: ModelBundle, kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another architecture may have the same names inside."""
-    honest = MlpDynamics.step
-    monkeypatch.setattr(MlpDynamics, "step", lambda self, x, u: (honest(self, x, u)[0] + 1e-3, None))
+    honest = kind.step
+    monkeypatch.setattr(kind, "step", lambda self, x, u: (honest(self, x, u)[0] + 1e-3, None))
     assert isinstance(models_of(bundle)[0], ScriptDynamics)

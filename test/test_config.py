@@ -11,10 +11,10 @@ from sgp_core.config import (
     PlannerConfig,
     PusherConfig,
     SimConfig,
-    TrainConfig,
 )
 from sgp_core.errors import InputError
 from sgp_core.sim.collect import CollectConfig
+from sgp_core.train_config import TrainConfig
 
 ALL = (PlannerConfig, MpcConfig, EstimatorConfig, FramesConfig, PusherConfig, SimConfig, TrainConfig, CollectConfig)
 

@@ -11,12 +11,13 @@ import torch
 from analytic import planner_settings
 from torch import nn
 
-from sgp_core.adjoint import MlpDynamics, MlpScore, ScriptDynamics, ScriptScore, models_of
+from sgp_core.adjoint import MlpScore, ScriptDynamics, ScriptScore, models_of
 from sgp_core.bundle import ModelBundle, load_bundle, script
 from sgp_core.iteration import Iteration
 from sgp_core.packing import PACKED_FROM, TOLERANCES, HalfLinear, PlainLinear, half, plain
 from sgp_core.planner import Planner
 from sgp_core.resizing import Networks, resized
+from sgp_core.rigid_adjoint import RigidDynamics
 from sgp_core.types import Goal, PlanStatus, State
 
 UNIT = 7  # the one that is changed where a network is spoilt
@@ -138,7 +139,7 @@ def kinds(layers: nn.Module) -> set[type[nn.Module]]:
 @with_kernels
 def test_wide_networks_are_packed_and_pull_back_the_same_way(wide: Networks) -> None:
     dynamics, score = models_of(wide.bundle)
-    assert isinstance(dynamics, MlpDynamics)
+    assert isinstance(dynamics, RigidDynamics)
     assert isinstance(score, MlpScore)
     assert kinds(dynamics.hidden) == kinds(score.hidden) == {HalfLinear}
     assert {type(layer) for layer in list(dynamics.back_hidden)[:-1]} == {HalfLinear}
@@ -176,7 +177,7 @@ def test_dynamics_that_suffer_keep_single_precision(wide: Networks) -> None:
         one_tiny_layer(*[layer for layer in wide.dynamics.net.net if isinstance(layer, nn.Linear)][:3])
     spoilt = dataclasses.replace(wide.bundle, dynamics=script(wide.dynamics))
     dynamics = models_of(spoilt)[0]
-    assert isinstance(dynamics, MlpDynamics)
+    assert isinstance(dynamics, RigidDynamics)
     assert kinds(dynamics.hidden) == {PlainLinear}
     x, u = points(spoilt, 64)
     assert share_off(dynamics.step(x, u)[0] - x, spoilt.dynamics(x, u) - x) <= TOLERANCES[plain]

@@ -80,3 +80,21 @@ def test_places_stand_beside_every_side(per_side: int) -> None:
     assume(per_side)
     np.testing.assert_allclose(around.gap_m(around.places), PUSH_GAP_M, atol=1e-9)
     assert (around.gap_m(around.places + 0.01 * around.inwards) < 0.0).all()
+
+
+def test_lengths_are_those_of_the_ways() -> None:
+    """For a box that lies along the axes, where a way is as long as its longer parts at most."""
+    random, pose = np.random.default_rng(0), (0.6, 0.05, 0.0)
+    for _ in range(20):
+        out = random.normal(0.0, 1.0, 2)
+        out /= np.linalg.norm(out)
+        distance = next(d for d in np.arange(0.05, 0.3, 0.0005) if clearance(BOX, pose, out * d + pose[:2]) >= 0.0)
+        point = out * (distance + random.uniform(0.0, 0.05))
+        ways = AROUND.ways(pose, point + pose[:2], AROUND.places, OPEN)
+        found = AROUND.lengths(point[None])[0]
+        assert ways.reached.all()
+        corners = [np.vstack([point + pose[:2], stops]) for stops in ways.stops_m]
+        whole = [np.linalg.norm(np.diff(way, axis=0), axis=1).sum() for way in corners]
+        # By the same corners, or a little more cleverly straight at first.
+        assert (found >= ways.length_m - 1e-9).all()
+        np.testing.assert_allclose(found, whole, atol=0.03)
