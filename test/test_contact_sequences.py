@@ -87,7 +87,7 @@ def test_a_second_push_leads_from_the_aim_to_the_goal(
         ends = rolled(bundle, BOX, start, segment.u)
         reached = moved(np.asarray(segment.aim), sequences._pushes.poses)
         assert np.abs(reached - goal).max(axis=-1).min() < 1e-6
-        assert np.hypot(*(np.array(ends[:2]) - segment.aim[:2])) < 0.05  # and the first one leads about there
+        assert np.hypot(*(np.array(ends[:2]) - segment.aim[:2])) < 0.1  # and the first one leads about there
         assert segment.later_m2 > 5 * EXACT_M**2
 
 
