@@ -227,6 +227,13 @@ class MpcConfig(Config):
     goal_hysteresis: float = setting(
         1.5, "the goal counts as left when an error exceeds its tolerance times this", low=1.0, high=10.0
     )
+    trust_distance: float = setting(
+        0.3,
+        "distance to data up to which a plan is carried out in full; further off its steps are shorter in proportion,"
+        " and from twice as far on there are none; 0 trusts every plan",
+        low=0.0,
+        high=100.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

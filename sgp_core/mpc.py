@@ -174,12 +174,20 @@ class Controller:
         fault = check_step(plan.u[0], state.x[-2:], config)
         if fault is not None:
             return _no_step(state, fault.reason, fault.text)
+        trust, distance = self._mpc.trust_distance, plan.data_distance
+        off = f"off the data: distance {distance:.2f} for trust_distance = {trust:g}"
+        if 0.0 < 2.0 * trust <= distance:
+            remedy = "put box and goal where the demonstrations are, or record more"
+            return _no_step(state, Reason.OFF_DATA, f"{off}; {remedy}")
+        u = plan.u[0]
         words = f"walking round the box, {plan.walk} steps before it pushes" if plan.walk else "pushing"
         if plan.iterations < config.iterations:
             words += (
                 f"; budget_ms = {config.budget_ms:g} was over after {plan.iterations} of {config.iterations} iterations"
             )
-        return Step(stamp_s=state.stamp_s, u=plan.u[0], status=Reason.RUNNING, reason=words)
+        if 0.0 < trust < distance and not plan.walk:
+            u, words = u * (trust / distance), f"{words}, by shorter steps: {off}"
+        return Step(stamp_s=state.stamp_s, u=u, status=Reason.RUNNING, reason=words)
 
 
 def in_time(planner: PlannerConfig, mpc: MpcConfig) -> PlannerConfig:

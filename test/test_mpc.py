@@ -98,3 +98,25 @@ def test_the_same_carry_gives_the_same_decision():
     np.testing.assert_array_equal(once.plan.u, again.plan.u)
     assert once.carry.generator_state == again.carry.generator_state
     assert once.carry.generator_state != initial_carry(7).generator_state
+
+
+def test_off_the_data_steps_are_shorter_and_then_there_are_none():
+    state, carry = state_at(0.5, 0.0, 0.0), initial_carry()
+    planner = planner_settings(iterations=8)
+
+    def decided(trust_distance: float):
+        return Controller(BUNDLE, planner, MpcConfig(trust_distance=trust_distance)).control(state, GOAL, carry)
+
+    trusted = decided(0.0)
+    distance = trusted.plan.data_distance
+    assert distance > 0.05
+    assert trusted.step.status is Reason.RUNNING
+    np.testing.assert_array_equal(decided(1.01 * distance).step.u, trusted.step.u)
+    shorter = decided(distance / 1.5)
+    assert shorter.step.status is Reason.RUNNING
+    assert "off the data" in shorter.step.reason
+    np.testing.assert_allclose(shorter.step.u, trusted.step.u / 1.5, atol=1e-12)
+    refused = decided(distance / 2.01)
+    assert refused.step.status is Reason.OFF_DATA
+    assert "record more" in refused.step.reason
+    assert not refused.step.u.any()
