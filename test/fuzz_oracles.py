@@ -31,6 +31,7 @@ SKEW_S = 0.05  # a stamp may be so far ahead
 SLACK_M = 0.005  # a pusher on the border may be measured so far outside
 ROUNDING_M = 2e-5
 EXACT_M = 1e-6
+CREEP_M = 1e-4  # the last of a way is gone gently
 REPORT_S = 1.0  # a pusher that has not reported for so long is none
 REACT_S = 0.15  # from a state that is lost to the stop: two looks of the watch, and one tick
 
@@ -317,7 +318,8 @@ class Oracles:
         if self._at_m is None or renewed:
             if not renewed and not near(at_m, self._measured_m, first_m):
                 self._say(f"the first target {at_m} is not the measured place {self._measured_m}")
-            self._velocity, self._height_m = np.zeros(2), place.z
+            # Enabled again, it may go on from where it is, at the speed that it has.
+            self._velocity, self._height_m = np.zeros(2) if self._at_m is None else None, place.z
             self._beyond_m = self._deep_m = SLACK_M + EXACT_M
             self._braked_s = 0.0
         else:
@@ -355,7 +357,7 @@ class Oracles:
         if self._fault_m is not None and float(np.linalg.norm(at_m - self._fault_m)) > reach_m:
             self._say("after a fault the target goes further than tracking_limit_m")
         quiet_s = limits["pusher_timeout_s"] + limits["tracking_limit_m"] / limits["speed_limit_mps"]
-        if way_m > 1e-9 and self._silent_s > quiet_s + self._speed_mps / slow + 0.3:
+        if way_m > CREEP_M and self._silent_s > quiet_s + self._speed_mps / slow + 0.3:
             self._say(f"the target moves, and the pusher was not measured for {self._silent_s:.2f} s")
 
 
