@@ -100,7 +100,7 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def simulated(hours: float, seed: int) -> int:
+def simulated(hours: float, seed: int, minutes: float) -> int:
     """Returns the exit code: 1 when anything was unsafe."""
     began_s = time.monotonic()
     with injected():
@@ -109,6 +109,8 @@ def simulated(hours: float, seed: int) -> int:
         while (passed_h := (soak.world.time.steady_s - start_s) / 3600.0) < hours:
             soak.cycle()
             soak.drain()
+            if time.monotonic() - began_s > 60.0 * minutes:
+                break
             if int(passed_h * 10) > shown:
                 shown = int(passed_h * 10)
                 gc.collect()
@@ -138,6 +140,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hours", type=float, default=8.0, help="simulated hours")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=np.inf, help="end after so much wall time, with what there is")
     parser.add_argument("--live", type=float, default=0.0, help="minutes of the real processes instead")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -145,7 +148,7 @@ def main() -> int:
         from soak_live import live
 
         return live(arguments.live, arguments.seed)
-    return simulated(arguments.hours, arguments.seed)
+    return simulated(arguments.hours, arguments.seed, arguments.minutes)
 
 
 if __name__ == "__main__":
