@@ -1,4 +1,4 @@
-"""The fuzz of test/test_fuzz.py for as long as wanted: `python benchmarks/fuzz.py --inputs 1000000 --seed 0`.
+"""The fuzz of test/test_fuzz.py for longer: `python benchmarks/fuzz.py --inputs 1000000 --seed 0`.
 
 hypothesis draws sequences of events, batch after batch with seeds of their own, and shortens one that fails. Counted are
 sequences; events (what was drawn); inputs (messages that reached a node, calls of services and parameters, and times
@@ -90,7 +90,9 @@ def mutants() -> int:
 
 def _fails(number: int) -> bool:
     dice = random.Random(number)
-    return bool(play([(dice.randrange(len(KINDS)), dice.randrange(256), dice.randrange(256)) for _ in range(40)]).oracles.unsafe)
+    return bool(
+        play([(dice.randrange(len(KINDS)), dice.randrange(256), dice.randrange(256)) for _ in range(40)]).oracles.unsafe
+    )
 
 
 def main() -> int:

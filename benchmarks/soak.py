@@ -13,7 +13,7 @@ import argparse
 import gc
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,24 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test"))  # nodes i
 
 from fuzz_events import KINDS, NAMED
 from fuzz_world import World
-from injected import TICK_S, injected
+from injected import injected
+from injected_plans import TICK_S
 
-FAULTS = ("camera", "source", "arm", "way", "plan", "goal", "raw_step", "set", "service", "stop", "restart", "clock", "stall")
-SETTLED_S = 30.0  # a fault explains what is said so long after it was mended
+FAULTS = (
+    "camera",
+    "source",
+    "arm",
+    "way",
+    "plan",
+    "goal",
+    "raw_step",
+    "set",
+    "service",
+    "stop",
+    "restart",
+    "clock",
+    "stall",
+)
 WELL = ("RUNNING", "GOAL_REACHED")
 
 
@@ -68,7 +82,7 @@ class Soak:
         self.world.set("mpc", rate_hz=5.0, state_timeout_s=0.5, goal_tolerance_m=0.005)
         self.world.set("pusher", step_timeout_s=0.6, pusher_timeout_s=0.2)
         self.world.pusher_m = np.clip(self.world.pusher_m, [0.35, -0.25], [0.85, 0.25])  # somebody puts it back
-        self.world.box[:2] = self.world.pusher_m + [0.09, 0.0]
+        self.world.box[:2] = self.world.pusher_m + np.array([0.09, 0.0])
         for _ in range(2):
             self.events("mend")
             self.ticks(2.0)
@@ -122,7 +136,8 @@ def simulated(hours: float, seed: int, minutes: float) -> int:
     slope = float(np.polyfit(table[:, 0], table[:, 1], 1)[0]) if len(table) > 2 else float("nan")
     print(f"| simulated hours | {passed_h:.2f} |\n|---|---|")
     rows = {
-        "wall time, minutes": f"{(time.monotonic() - began_s) / 60.0:.1f}", "faults": counts["faults"], "ticks": counts["ticks"],
+        "wall time, minutes": f"{(time.monotonic() - began_s) / 60.0:.1f}", "faults": counts["faults"],
+        "ticks": counts["ticks"],
         "messages, calls and ticks of nodes": soak.world.inputs, "steps sent": oracles.sent,
         "of them not zero": oracles.moving_sent, "steps taken by the pusher": oracles.taken, "unsafe": counts["unsafe"],
         "missed stops": counts["missed stops"], "unexplained statuses": counts["unexplained statuses"],

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 
 from fuzz_world import World
 from hypothesis import strategies as st
-from injected import Unsteady, injected
+from injected import injected
+from injected_plans import Unsteady
 
 from sgp_ros import messages
 
 Event = tuple[int, int, int]
 CAMERA = (
-    "fine", "fine", "fine", "silent", "nan", "infinite", "some", "millimetres", "jump", "frozen", "old", "future", "unstamped",
-    "shuffled", "twice", "swapped", "frame",
+    "fine", "fine", "fine", "silent", "nan", "infinite", "some", "millimetres", "jump", "frozen", "old", "future",
+    "unstamped", "shuffled", "twice", "swapped", "frame",
 )  # fmt: skip
 SOURCE = ("fine", "fine", "silent", "nan", "millimetres", "origin", "jump", "old", "future", "shuffled")
 ARM = ("follows", "follows", "follows", "slow", "stuck", "by hand")
@@ -41,7 +42,12 @@ MPC_SETTINGS = (
     {"state_timeout_s": 0.15}, {"state_timeout_s": 1.0}, {"rate_hz": 20.0}, {"rate_hz": 1.0}, {"horizon": 5},
     {"beta": 0.1}, {"goal_tolerance_m": 0.05}, {"goal": "0.55,-0.1,0.4"}, {"goal": "9,9,9"}, {"iterations": 0},
 )  # fmt: skip
-PUSHER_SETTINGS = ({"step_timeout_s": 0.2}, {"step_timeout_s": 2.0}, {"pusher_timeout_s": 0.1}, {"pusher_timeout_s": 1.0})
+PUSHER_SETTINGS = (
+    {"step_timeout_s": 0.2},
+    {"step_timeout_s": 2.0},
+    {"pusher_timeout_s": 0.1},
+    {"pusher_timeout_s": 1.0},
+)
 MOCAP_SETTINGS = (
     {"rigid_tolerance_m": 0.05}, {"frozen_timeout_s": 0.0}, {"reacquire_s": 0.0}, {"state_rate_hz": 10.0},
     {"sync_tolerance_s": 0.2}, {"box_speed_limit_mps": 100.0}, {"pusher_speed_limit_mps": 100.0},
@@ -161,8 +167,8 @@ def _diagnose(world: World, _a: int, _b: int) -> None:
 
 
 KINDS: tuple[Callable[[World, int, int], None], ...] = (
-    _run, _run, _run, _run, _run, _run, _long_run, _long_run, _mend, _mend, _camera, _camera, _source, _arm, _way, _way, _plan, _goal,
-    _raw_step, _set, _set, _service, _service, _stop, _restart, _clock, _stall, _diagnose,
+    _run, _run, _run, _run, _run, _run, _long_run, _long_run, _mend, _mend, _camera, _camera, _source, _arm, _way, _way,
+    _plan, _goal, _raw_step, _set, _set, _service, _service, _stop, _restart, _clock, _stall, _diagnose,
 )  # fmt: skip
 NAMED = {kind.__name__.lstrip("_"): KINDS.index(kind) for kind in KINDS}
 _small = st.integers(0, 255)

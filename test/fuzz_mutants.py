@@ -64,9 +64,11 @@ def keeps_plan(self: MpcNode) -> None:
 
 def takes_nan(u: np.ndarray, step_limit_m: float) -> Any:
     """A check of the size that NaN passes, because it is compared the wrong way round."""
-    return sgp_core.safety.Fault(reason=sgp_core.safety.Reason.STEP_TOO_LARGE, text="too long") if (
-        np.abs(u) > step_limit_m + 1e-5
-    ).any() else None
+    return (
+        sgp_core.safety.Fault(reason=sgp_core.safety.Reason.STEP_TOO_LARGE, text="too long")
+        if (np.abs(u) > step_limit_m + 1e-5).any()
+        else None
+    )
 
 
 def forgets_stamps(self: PusherReference, enabled: bool, now_s: float) -> None:
@@ -84,7 +86,7 @@ def restarts_open(self: PusherReference, now_s: float) -> None:
 def borderless() -> AbstractContextManager[Any]:
     """Neither refused outside nor brought back inside."""
     stack = contextlib.ExitStack()
-    stack.enter_context(mock.patch.object(Region, "outside_by", lambda *_: np.float64(-1.0)))
+    stack.enter_context(mock.patch.object(Region, "outside_by", return_value=np.float64(-1.0)))
     stack.enter_context(mock.patch.object(Region, "clamp", lambda _, points_m: np.asarray(points_m, dtype=float)))
     return stack
 
@@ -105,13 +107,14 @@ MUTANTS = (
     Mutant("a reset keeps the plan under way", lambda: CLOSED(MpcNode, "_restart", keeps_plan),
            (event("plan", 2), event("run", 4), event("service", 2), event("run", 7)), "before a stop"),
     Mutant("an old step is taken after a restart", lambda: CLOSED(PusherReference, "restart", restarts_open),
-           (event("service", 0), event("restart", 1), event("run", 5), event("raw_step", 0, 2)), "from before the start"),
+           (event("service", 0), event("restart", 1), event("run", 5), event("raw_step", 0, 2)), "before the start"),
     Mutant("the workspace has no border", borderless,
            (event("service", 0), *(event("raw_step", 1), event("long_run", 15)) * 6), "outside of the workspace"),
     Mutant("a lost state does not stop a step", lambda: CLOSED(MpcNode, "_hold", lambda _: None),
            (event("camera", 3), event("long_run", 15)), "goes on"),
     Mutant("nobody watches between two plans", lambda: CLOSED(MpcNode, "_on_watch", lambda _: None),
-           (event("set", 3), event("run", 7), event("camera", CAMERA.index("silent")), event("long_run", 15)), "missed"),
+           (event("set", 3), event("run", 7), event("camera", CAMERA.index("silent")), event("long_run", 15)),
+           "missed"),
     Mutant("no cap of the acceleration", lambda: CLOSED(sgp_core.follower, "limited", lambda vector, _: vector),
            (event("run", 7),), "changes its velocity"),
     Mutant("a silent pusher sensor is not noticed", lambda: CLOSED(PusherReference, "latch_silence", lambda *_: None),

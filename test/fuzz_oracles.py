@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
-from injected import TICK_S, Time, Worker
+from injected_plans import TICK_S, Time, Worker
 
 from sgp_ros import convert
 
-REASONS = set(
-    "RUNNING GOAL_REACHED DRY_RUN NO_GOAL NO_STATE STALE_STATE NON_FINITE BAD_STATE FROZEN_STATE OUTSIDE_WORKSPACE"
-    " KEEP_OUT STEP_TOO_LARGE LATE_STEP NO_PUSHER PUSHER_DISABLED APPROACHING PUSHER_FAULT STEP_DURATION_MISMATCH"
-    " TRACKING_ERROR PLANNER_ERROR".split()
-)
+REASONS = {
+    "RUNNING", "GOAL_REACHED", "DRY_RUN", "NO_GOAL", "NO_STATE", "STALE_STATE", "NON_FINITE", "BAD_STATE", "FROZEN_STATE",
+    "OUTSIDE_WORKSPACE", "KEEP_OUT", "STEP_TOO_LARGE", "LATE_STEP", "NO_PUSHER", "PUSHER_DISABLED", "APPROACHING",
+    "PUSHER_FAULT", "STEP_DURATION_MISMATCH", "TRACKING_ERROR", "PLANNER_ERROR",
+}  # fmt: skip
 WELL = ("RUNNING", "GOAL_REACHED")
 DEFAULTS: dict[str, Any] = {
     "step_limit_m": 0.05, "workspace_m": [0.30, 0.95, -0.35, 0.35], "keep_out_m": [0.0] * 4, "speed_limit_mps": 0.12,
@@ -89,7 +89,7 @@ class Oracles:
 
     # --- what happens to the nodes
 
-    def restarted(self, name: str, _node: Any) -> None:
+    def restarted(self, name: str) -> None:
         if name == "mocap":
             return
         self.now[name], self.before[name] = dict(DEFAULTS), dict(DEFAULTS)
@@ -214,7 +214,7 @@ class Oracles:
         elif self._under_way():
             self._say(f"{reason}, and a step under way goes on")
 
-    def ticked(self, nodes: dict[str, Any], dt_s: float) -> None:
+    def ticked(self, dt_s: float) -> None:
         """All nodes have run once."""
         self.before = {name: dict(values) for name, values in self.now.items()}
         self._silent_s += min(dt_s, 2.0 * TICK_S)

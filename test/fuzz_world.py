@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from fuzz_oracles import Oracles
 from geometry_msgs.msg import PoseStamped
-from injected import BUNDLE, PUSHER, QUICK, TICK_S, Time, Unsteady, make
+from injected import make
+from injected_plans import BUNDLE, PUSHER, QUICK, TICK_S, Time, Unsteady
 
 from sgp_ros import messages
 from sgp_ros.mocap_node import MocapNode
@@ -19,6 +21,28 @@ LAYOUT = BUNDLE.layout
 NODES = {"mocap": (MocapNode, {}), "mpc": (MpcNode, QUICK), "pusher": (PusherNode, PUSHER)}
 # Who hears what the nodes publish; everything else is for people.
 HEARD_BY = {"state": "mpc", "pusher_state": "mpc", "step": "pusher", "pusher_pose": "pusher"}
+
+
+Wrong = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+WRONG_MARKERS: dict[str, Wrong] = {
+    "millimetres": lambda markers, _: 1e3 * markers,
+    "jump": lambda markers, dice: markers + dice.choice([0.0, 0.3, -0.2]),
+    "nan": lambda markers, _: markers * np.array([np.nan, 1.0]),
+    "infinite": lambda markers, _: markers + np.inf,
+    "some": lambda markers, dice: np.where(dice.random((len(markers), 1)) < 0.3, np.nan, markers),
+    "swapped": lambda markers, _: markers[::-1],
+}
+WRONG_PUSHER: dict[str, Wrong] = {
+    "millimetres": lambda pusher, _: 1e3 * pusher,
+    "jump": lambda pusher, dice: pusher + (dice.random() < 0.3) * np.array([0.15, -0.1, 0.0]),
+    "nan": lambda pusher, _: pusher * np.nan,
+    "origin": lambda pusher, _: 0.0 * pusher,
+}
+
+
+def as_it_is(measured: np.ndarray, _dice: np.random.Generator) -> np.ndarray:
+    """A sensor that is well."""
+    return measured
 
 
 class World:
@@ -37,7 +61,7 @@ class World:
         self.clock_runs = True
         self._under_way: list[tuple[float, str, Any]] = []  # steady time of arrival, topic, message
         self._frozen = self._markers()
-        self._last_sample: list[tuple[str, Any]] = []
+        self._last_frame: list[PoseStamped] = []
         self.inputs = 0  # messages heard, ticks and calls
         self.oracles = Oracles(self.time)
         self.nodes: dict[str, Any] = {}
@@ -49,7 +73,7 @@ class World:
         """A process ends without a word, and another starts."""
         kind, given = NODES[name]
         self.nodes[name] = make(kind, self.time, self._take, given)
-        self.oracles.restarted(name, self.nodes[name])
+        self.oracles.restarted(name)
         if name == "mpc":
             Unsteady.mood = "fine"
 
@@ -119,12 +143,12 @@ class World:
             self.inputs += 1
             node.look()
         self._deliver()
-        self.oracles.ticked(self.nodes, dt_s)
+        self.oracles.ticked(dt_s)
 
     def _move(self, dt_s: float) -> None:
         before_m = self.pusher_m
         if self.arm == "by hand":
-            self.pusher_m = before_m + [0.02, -0.015]
+            self.pusher_m = before_m + np.array([0.02, -0.015])
         elif self.arm != "stuck" and self.target is not None:
             goal = self.target.pose.position
             way_m = np.array([goal.x, goal.y]) - before_m
@@ -140,48 +164,30 @@ class World:
         return np.asarray(LAYOUT.markers_at(*self.box)) + noise_m
 
     def _measure(self) -> None:
-        stamp_s, frame = self.time.ros_s, "mocap"
-        markers, pusher = self._markers(), np.append(self.pusher_m, self.height_m)
-        if self.camera == "frozen":
-            markers = self._frozen
-        self._frozen = markers
-        if self.camera == "millimetres":
-            markers = 1e3 * markers
-        elif self.camera == "jump":
-            markers = markers + self._random.choice([0.0, 0.3, -0.2])
-        elif self.camera == "nan":
-            markers = markers * np.array([np.nan, 1.0])
-        elif self.camera == "infinite":
-            markers = markers + np.inf
-        elif self.camera == "some":
-            markers = np.where(self._random.random((LAYOUT.count, 1)) < 0.3, np.nan, markers)
-        elif self.camera == "swapped":
-            markers = markers[::-1]
-        elif self.camera == "frame":
-            frame = "base_link"
-        stamp_s += {"old": -0.8, "future": 0.4, "unstamped": -1e6, "shuffled": -0.15 * self._random.random()}.get(
-            self.camera, 0.0
-        )
+        """One frame of the camera and one sample of the arm, with what is wrong with them."""
+        true = self._markers()
+        shown = self._frozen if self.camera == "frozen" else true
+        self._frozen = shown
         if self.camera != "silent":
-            for name, (x_m, y_m) in zip(LAYOUT.names, markers, strict=True):
-                self._sample(f"vrpn_mocap/{name}/pose", messages.pose_to_msg(stamp_s, x_m, y_m, frame=frame))
-            if self.camera == "twice":
-                for topic, message in self._last_sample[-LAYOUT.count :]:
-                    self._sample(topic, message)
+            self._send_frame(WRONG_MARKERS.get(self.camera, as_it_is)(shown, self._random))
         if self.source == "silent":
             return
-        pusher_s, unit = self.time.ros_s, {"nan": np.nan, "millimetres": 1e3, "origin": 0.0}.get(self.source, 1.0)
-        pusher_s += {"old": -0.5, "future": 0.3, "shuffled": -0.15 * self._random.random()}.get(self.source, 0.0)
-        pusher = unit * pusher
-        if self.source == "jump" and self._random.random() < 0.3:
-            pusher = pusher + [0.15, -0.1, 0.0]
-        x_m, y_m, z_m = (float(number) for number in pusher)
-        message = messages.pose_to_msg(pusher_s, x_m, y_m, z_m=z_m, frame="mocap")
-        self._sample("vrpn_mocap/pusher/pose", message)
+        pusher_m = np.append(self.pusher_m, self.height_m)
+        x_m, y_m, z_m = (float(n) for n in WRONG_PUSHER.get(self.source, as_it_is)(pusher_m, self._random))
+        stamp_s = self._stamp_s(self.source)
+        self.hear("mocap", "vrpn_mocap/pusher/pose", messages.pose_to_msg(stamp_s, x_m, y_m, z_m=z_m, frame="mocap"))
 
-    def _sample(self, topic: str, message: Any) -> None:
-        self._last_sample = [*self._last_sample[-8:], (topic, message)]
-        self.hear("mocap", topic, message)
+    def _stamp_s(self, wrong: str) -> float:
+        late_s = {"old": -0.8, "future": 0.4, "unstamped": -1e6, "shuffled": -0.15 * self._random.random()}
+        return self.time.ros_s + late_s.get(wrong, 0.0)
+
+    def _send_frame(self, markers_m: np.ndarray) -> None:
+        stamp_s, frame = self._stamp_s(self.camera), "rig" if self.camera == "frame" else "mocap"
+        frames = [messages.pose_to_msg(stamp_s, x_m, y_m, frame=frame) for x_m, y_m in markers_m]
+        before, self._last_frame = self._last_frame, frames
+        for sent in (frames, before) if self.camera == "twice" else (frames,):
+            for name, message in zip(LAYOUT.names, sent, strict=False):
+                self.hear("mocap", f"vrpn_mocap/{name}/pose", message)
 
     # --- what people do
 

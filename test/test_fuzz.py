@@ -16,9 +16,7 @@ from sgp_ros.running import SgpNode
 FOUND: tuple[list[Event], ...] = ()
 
 
-@settings(
-    max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sequences)
 @example([(kind, 7, 1) for kind in range(len(KINDS))])
 @example([(kind, 2, 3) for kind in reversed(range(len(KINDS)))])
