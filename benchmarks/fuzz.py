@@ -1,7 +1,7 @@
 """The fuzz of test/test_fuzz.py for longer: `python benchmarks/fuzz.py --inputs 1000000 --seed 0`.
 
-hypothesis draws sequences of events, batch after batch with seeds of their own, and shortens one that fails. Counted are
-sequences; events (what was drawn); inputs (messages that reached a node, calls of services and parameters, and times
+hypothesis draws sequences of events, batch after batch with seeds of their own, and shortens one that fails. Counted
+are sequences; events (what was drawn); inputs (messages that reached a node, services and parameters, and times
 that a node was woken); steps sent; and unsafe steps. `--mutants` shows instead that faults put in on purpose are found,
 by their own sequence and by random ones.
 """

@@ -179,8 +179,7 @@ def live(minutes: float, seed: int) -> int:
     for name, samples in memory.items():
         table = np.array(samples[len(samples) // 4 :])
         slope = float(np.polyfit(table[:, 0], table[:, 1], 1)[0]) if len(table) > 2 else float("nan")
-        print(
-            f"| {name}: memory, MiB; slope after a quarter, MiB/h | {samples[0][1]:.0f} to {samples[-1][1]:.0f}; {slope:.1f} |"
-        )
+        figures = f"{samples[0][1]:.0f} to {samples[-1][1]:.0f}; {slope:.1f}"
+        print(f"| {name}: memory, MiB; slope after a quarter, MiB/h | {figures} |")
     print(f"statuses: {dict(watch.reasons)}")
     return int(bool(ended) or any(watch.counts[name] for name in bad))
