@@ -19,23 +19,23 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test"))  # nodes in injected time
 
-from fuzz_events import KINDS, Event, play, sequences
+from fuzz_events import KINDS, Event, long_sequences, play
 from fuzz_mutants import MUTANTS
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-BATCH = 100
+BATCH = 25
 MOST = 60  # random sequences for one mutant
 
 
 def batch(number: int, counts: Counter[str], reasons: Counter[str]) -> None:
-    """A hundred sequences; raises with the shortest one that fails."""
+    """Some sequences; raises with the shortest one that fails."""
 
     @settings(
         max_examples=BATCH, deadline=None, database=None, suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink),
     )  # fmt: skip
     @seed(number)
-    @given(sequences)
+    @given(long_sequences)
     def one(events: list[Event]) -> None:
         world = play(events, seed=number)
         oracles = world.oracles
