@@ -7,6 +7,8 @@ OUT ?= out/demo
 CODE := sgp_core sgp_ros launch setup.py
 VENV := .venv
 JAZZY := .venv-jazzy
+INPUTS_FUZZED ?= 1000000
+HOURS ?= 8
 JAZZY_TESTS ?= test/test_settings_files.py test/test_nodes.py \
   test/test_demo.py::test_demo_reaches_the_goal_and_reports_it
 BIN := $(VENV)/bin
@@ -25,7 +27,7 @@ export RMW_IMPLEMENTATION := rmw_fastrtps_cpp
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jazzy lint format model clean
+.PHONY: help demo test test-jazzy fuzz soak lint format model clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -47,6 +49,12 @@ lint: $(VENV)/.installed-dev  ## ruff, mypy, import-linter and ROS's own linters
 	$(BIN)/lint-imports
 	set -o pipefail; $(BIN)/ament_flake8 --config setup.cfg $(CODE) test benchmarks | sed '/^Checked files/,$$d'
 	set -o pipefail; $(BIN)/ament_pep257 --convention google --add-ignore D105 D107 D402 D403 -- $(CODE) | sed '/^checking/d'
+
+fuzz: $(VENV)/.installed-dev  ## sequences of faults through the nodes' own code in injected time (INPUTS_FUZZED, SEED)
+	$(BIN)/python benchmarks/fuzz.py --inputs $(INPUTS_FUZZED) --seed $(SEED)
+
+soak: $(VENV)/.installed-dev  ## simulated hours with random faults (HOURS, SEED)
+	$(BIN)/python benchmarks/soak.py --hours $(HOURS) --seed $(SEED)
 
 format: $(VENV)/.installed-dev  ## let ruff mend what it can
 	$(BIN)/ruff check --fix
