@@ -62,7 +62,7 @@ class MpcNode(SgpNode):
         self._record = PlanRecord()
         self._connect()
         self.settings.check = self._fits
-        self.get_logger().info("ready")
+        self.get_logger().info(f"ready, bundle {self._bundle.path} ({self._bundle.sha256[:12]})")
 
     def _connect(self) -> None:
         self._output = MpcOutput(self)
@@ -118,8 +118,7 @@ class MpcNode(SgpNode):
 
     def _use(self, ready: Ready) -> None:
         self._bundle, self._worker, self._controller = ready.bundle, ready.worker, ready.controller
-        text = f"its first plan took {ready.wall_s * 1e3:.0f} ms"
-        self.get_logger().info(f"bundle {ready.bundle.path} ({ready.bundle.sha256[:12]}) plans from now on; {text}")
+        self.get_logger().info(f"the first plan of {ready.bundle.path} took {ready.wall_s * 1e3:.0f} ms; it takes over")
 
     def _take_models(self) -> None:
         """Put new models in the place of the old ones, between two plans; the end of a plan calls this again."""

@@ -19,6 +19,8 @@ from ros_bench import LAYOUT, MANY_QOS, MANY_SENSOR_QOS, PUSHER, START, Bench, C
 from ros_graph import Graph
 from std_srvs.srv import SetBool, Trigger
 
+from sgp_core.reading import sha256_of
+from sgp_core.trust import trust
 from sgp_core.types import Reason, State
 from sgp_ros import convert, messages
 from sgp_ros.running import RELIABLE_QOS
@@ -253,7 +255,9 @@ class TestRefusedStart:
         graph.start("pusher_node", speed_limit_mps=0.01)
         graph.start("mocap_node", layout_file="/nowhere.yaml")
         graph.start("rig_sim_node", marker_rate_hz=100000.0)
+        graph.start("mpc_node", bundle="/nowhere/bundle")
         for node, words in (
+            ("mpc_node", "/nowhere/bundle holds no bundle.json"),
             ("pusher_node", "speed_limit_mps"),
             ("mocap_node", "/nowhere.yaml"),
             ("rig_sim_node", "marker_rate_hz"),
@@ -273,6 +277,7 @@ class TestOtherBundle:
         index = json.loads((path / "bundle.json").read_text())
         index["limits"]["step_limit_m"] = 0.03
         (path / "bundle.json").write_text(json.dumps(index))
+        trust(sha256_of((path / "bundle.json").read_bytes()), path)
         graph.start("mpc_node", bundle=path, step_limit_m=0.02)
         graph.wait("ready", lambda: "ready, bundle" in graph.output("mpc_node"))
         graph.start("mpc_node", label="refused", bundle=path)
