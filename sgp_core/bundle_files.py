@@ -14,7 +14,7 @@ from sgp_core.archives import open_zip, read_arrays
 from sgp_core.errors import BundleError, InputError
 from sgp_core.layout import MarkerLayout
 from sgp_core.normalizer import Normalizer
-from sgp_core.reading import MIB, TEXT_AT_MOST, parse_json, read_bytes, sha256_of
+from sgp_core.reading import INDEX_AT_MOST, MIB, parse_json, read_bytes, sha256_of
 
 SCHEMA = 1
 DYNAMICS, SCORE, REFERENCE, INDEX = "dynamics.pt", "score.pt", "reference.npz", "bundle.json"
@@ -59,7 +59,7 @@ def read_index(path: Path) -> tuple[dict[str, Any], str]:
     """
     file = path / INDEX
     try:
-        raw = read_bytes(file, "bundle index", TEXT_AT_MOST)
+        raw = read_bytes(file, "bundle index", INDEX_AT_MOST)
         index = parse_json(raw, f"bundle index {file}")
     except FileNotFoundError as error:
         raise BundleError(

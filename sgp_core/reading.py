@@ -19,7 +19,8 @@ import yaml
 from sgp_core.errors import InputError
 
 MIB = 1 << 20
-TEXT_AT_MOST = 4 * MIB  # no layout, goal, parameter or index file written by a person or by this package has more
+INDEX_AT_MOST = 4 * MIB  # what programs write: bundle.json of a hundred thousand demonstrations has about 2
+YAML_AT_MOST = MIB // 4  # what people write has a few kB, and reading YAML in Python takes a minute for each MiB
 TABLE_AT_MOST = 64 * MIB  # CSV files: an hour of one marker at 240 Hz has about 50
 
 
@@ -60,7 +61,7 @@ def read_text(path: Path, what: str, at_most: int = TABLE_AT_MOST) -> str:
         raise InputError(f"{what} {path} is not text in UTF-8: {error}") from error
 
 
-def read_yaml(path: Path, what: str, at_most: int = TEXT_AT_MOST) -> Any:
+def read_yaml(path: Path, what: str, at_most: int = YAML_AT_MOST) -> Any:
     """Plain values of a YAML file, without anchors: ROS does not take them in its parameter files, either.
 
     Raises:

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from sgp_core.errors import BundleError, InputError
-from sgp_core.reading import TEXT_AT_MOST, read_text, sha256_of
+from sgp_core.reading import INDEX_AT_MOST, read_text, sha256_of
 from sgp_core.share import share_path
 
 
@@ -86,7 +86,7 @@ def _listed() -> set[str]:
                 f"the list of trusted bundles {file} can be written by others, and so vouches for nothing;"
                 f" look into it, then `chmod 600 {file}`"
             )
-        lines = read_text(file, "list of trusted bundles", TEXT_AT_MOST).splitlines()
+        lines = read_text(file, "list of trusted bundles", INDEX_AT_MOST).splitlines()
     except FileNotFoundError:
         return set()
     except OSError as error:

@@ -123,7 +123,9 @@ def _check_mcap(file: Path) -> None:
                     data = content[rest + 8 : rest + 8 + size]
                     chunks[start] = name, size
                     if name and unpacked > GROWTH * len(data) + GROWTH_FREE:
-                        raise GuardError(f"bag file {file} has a chunk of {len(data)} bytes that says {unpacked}")
+                        raise GuardError(
+                            f"bag file {file}: a chunk of {len(data)} bytes would become {unpacked}: not unpacked"
+                        )
                     check_chunk(data, name, f"bag file {file}, chunk at {start},")
             elif kind == CHUNK_INDEX:
                 with contextlib.suppress(struct.error, UnicodeDecodeError):

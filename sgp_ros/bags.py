@@ -21,7 +21,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from sgp_core.errors import InputError
-from sgp_core.reading import read_yaml
+from sgp_core.reading import MIB, read_yaml
 from sgp_ros.bag_guard import GuardError, check_bag_files, check_messages, check_ros1
 from sgp_ros.bag_writer import INFO, PARTS
 
@@ -182,7 +182,7 @@ def _check_index(path: Path, files: list[Path]) -> dict[str, Any]:
         raise InputError("the recording was not finished")
     index: dict[str, Any] = {}
     if path.is_dir():
-        index = read_yaml(path / "metadata.yaml", "bag index")[INFO]
+        index = read_yaml(path / "metadata.yaml", "bag index", MIB)[INFO]
         forgotten = {file.name for file in files} - {Path(name).name for name in index["relative_file_paths"]}
         if forgotten:
             raise InputError(f"it does not name {sorted(forgotten)[0]}")
