@@ -44,36 +44,28 @@ def renamed(index: dict[str, Any]) -> None:
     index["metrics"]["note"] = "made again"
 
 
-class TestOneAfterTheOther:
-    def test_each_node_waits_for_what_is_missing_and_says_so(self, graph: Graph, bundle_path: Path) -> None:
-        """mpc_node comes first, and each status names what it waits for; no step before all is there."""
-        graph.start("mpc_node", bundle=bundle_path, **NODE, **PLANNER)
-        controller = Controller(graph)
-        assert "is mocap_node running" in controller.wait_for(Reason.NO_STATE).message
-        Bench(graph, states=True)
-        controller.wait_for(Reason.NO_GOAL)
-        controller.set_goal(0.80, 0.0, 0.0)
-        assert "is pusher_node running" in controller.wait_for(Reason.NO_PUSHER).message
-        graph.start("pusher_node", step_timeout_s=2.0, pusher_timeout_s=1.0, enabled=False)
-        controller.wait_for(Reason.PUSHER_DISABLED)
-        assert not controller.steps
-        enable(graph, "pusher_node", True)
-        controller.wait_for(Reason.RUNNING)
-
-
 @pytest.fixture(scope="class")
 def bench(graph: Graph, bundle_path: Path) -> Bench:
+    """Camera and arm; the camera sees nothing yet."""
     graph.start("mpc_node", bundle=bundle_path, **NODE, **PLANNER)
-    graph.start("pusher_node", step_timeout_s=2.0, pusher_timeout_s=1.0)
-    return Bench(graph, states=True)
+    bench = Bench(graph, states=True)
+    bench.seeing = False
+    return bench
 
 
 @pytest.fixture(scope="class")
 def controller(graph: Graph, bench: Bench) -> Controller:
-    assert bench.seeing
+    """mpc_node comes first, and each status names what it waits for; no step before all is there."""
     controller = Controller(graph)
+    assert "is mocap_node running" in controller.wait_for(Reason.NO_STATE).message
+    bench.seeing = True
     controller.wait_for(Reason.NO_GOAL)
     controller.set_goal(0.80, 0.0, 0.0)
+    assert "is pusher_node running" in controller.wait_for(Reason.NO_PUSHER).message
+    graph.start("pusher_node", step_timeout_s=2.0, pusher_timeout_s=1.0, enabled=False)
+    controller.wait_for(Reason.PUSHER_DISABLED)
+    assert not controller.steps
+    enable(graph, "pusher_node", True)
     controller.wait_for(Reason.RUNNING)
     return controller
 
