@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-import hostile_files  # noqa: E402
-from hostile_files import CASES, bundle, made, sealed, writing_model  # noqa: E402
+from hostile_files import CASES, made  # noqa: E402
+from hostile_makers import LAUGHS, bundle, sealed, writing_model  # noqa: E402
 
 from sgp_core.archives import read_arrays  # noqa: E402
 from sgp_core.bundle import load_bundle  # noqa: E402
@@ -118,7 +118,7 @@ class TestNodes:
 
     def test_a_node_that_ros_refuses_says_why_and_does_not_run(self, tmp_path: Path) -> None:
         pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source a ROS installation")
-        (tmp_path / "laughs.yaml").write_text(hostile_files.LAUGHS)
+        (tmp_path / "laughs.yaml").write_text(LAUGHS)
         (tmp_path / "keys").mkdir()
         enforced = {"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce"}
         # The second is about wheels and keys that do not exist: it fails closed on any installation.
