@@ -14,7 +14,7 @@ pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.srv import GetParameters
-from ros_bench import MANY_QOS, Bench, Controller, Pusher, enable, values_of
+from ros_bench import MANY_QOS, Bench, Controller, Pusher, values_of
 from ros_graph import Graph
 from std_srvs.srv import SetBool, Trigger
 
@@ -65,7 +65,9 @@ def controller(graph: Graph, bench: Bench) -> Controller:
     graph.start("pusher_node", step_timeout_s=2.0, pusher_timeout_s=1.0, enabled=False)
     controller.wait_for(Reason.PUSHER_DISABLED)
     assert not controller.steps
-    enable(graph, "pusher_node", True)
+    # Refused until the pusher was measured and the arm listens.
+    release = SetBool.Request(data=True)
+    graph.wait("release", lambda: graph.call(SetBool, "pusher_node/enable", release).success)
     controller.wait_for(Reason.RUNNING)
     return controller
 
