@@ -66,6 +66,8 @@ setup(
         "jaxtyping>=0.2.36",  # shapes in annotations, checked in tests
         "rosbags>=0.10.10,<0.12",  # writes and reads bags without a ROS installation
         "mcap>=1.2,<2",  # reads what a recorder that was killed left of a bag
+        "lz4>=4.3",  # measures what a chunk of a bag would become before rosbags unpacks it
+        "backports.zstd>=1.0; python_version < '3.14'",  # the same for zstd; newer Pythons have it
         "optuna>=4.0",  # `sgp tune`: proposes settings and keeps their results, also in a data base that machines share
         "sqlalchemy>=2.0",  # what Optuna keeps results with; here only for the names of its errors
         "tensorboard>=2.16",  # curves of `sgp train`

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 import os
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,21 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from sgp_core.bundle_files import (
+    DYNAMICS,
+    INDEX,
+    MAKE_AGAIN,
+    REFERENCE,
+    SCHEMA,
+    SCORE,
+    BundleFiles,
+    read_bundle_files,
+)
 from sgp_core.errors import BundleError
 from sgp_core.layout import MarkerLayout
 from sgp_core.normalizer import Normalizer
-
-SCHEMA = 1
-DYNAMICS, SCORE, REFERENCE, INDEX = "dynamics.pt", "score.pt", "reference.npz", "bundle.json"
-MAKE_AGAIN = "copy the bundle again from where it was made, or make it again with `sgp train`"
+from sgp_core.reading import sha256_of
+from sgp_core.trust import require_trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +99,7 @@ def save_bundle(
         torch.jit.save(score, str(path / SCORE))
     with (path / REFERENCE).open("wb") as file:
         np.savez_compressed(file, x=reference_x, u=reference_u)
-    files = {name: _sha256((path / name).read_bytes()) for name in (DYNAMICS, SCORE, REFERENCE)}
+    files = {name: sha256_of((path / name).read_bytes()) for name in (DYNAMICS, SCORE, REFERENCE)}
     (path / INDEX).write_text(json.dumps({"schema": SCHEMA, "sha256": files, **index}, indent=1) + "\n")
 
 
@@ -105,114 +112,57 @@ def move_bundle(source: Path, target: Path) -> None:
     source.rmdir()
 
 
-def read_index(path: Path) -> tuple[dict[str, Any], str]:
-    """bundle.json and its sha256.
-
-    Raises:
-        BundleError: not there, not JSON, another schema.
-    """
-    file = path / INDEX
-    try:
-        raw = file.read_bytes()
-        index = json.loads(raw)
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"{path} holds no {INDEX}; give the folder of a bundle, such as one `sgp train` made"
-        ) from error
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{file} cannot be read ({error}); {MAKE_AGAIN}") from error
-    if not isinstance(index, dict) or index.get("schema") != SCHEMA:
-        schema = index.get("schema") if isinstance(index, dict) else None
-        raise BundleError(f"{file} has schema {schema!r}, this version reads {SCHEMA}; train again with this version")
-    return index, _sha256(raw)
-
-
-def load_bundle(path: Path) -> ModelBundle:
+def load_bundle(path: Path, *, own: bool = False) -> ModelBundle:
     """Read, verify and try a bundle.
 
+    Args:
+        path: folder.
+        own: whether this process has just written it, which is reason enough to run it.
+
     Raises:
-        BundleError: a file is missing or its hash is wrong, an entry is missing, the models do not take or give the
-            shapes the layout asks for, or give values that are not finite. The text says what to do.
+        BundleError: a file is missing or its hash is wrong, an entry is missing, nobody vouches for it (`trust`), the
+            models do not take or give the shapes the layout asks for, or give values that are not finite. The text says
+            what to do.
     """
-    index, sha256 = read_index(path)
-    try:
-        hashes = {name: index["sha256"][name] for name in (DYNAMICS, SCORE, REFERENCE)}
-        layout = MarkerLayout.from_dict(index["layout"])
-        normalizer = Normalizer.from_dict(index["normalizer"])
-        sigmas = tuple(float(s) for s in index["sigmas"])
-        step_duration_s, step_limit_m = float(index["step_duration_s"]), float(index["limits"]["step_limit_m"])
-        metrics = index["metrics"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path / INDEX}: {error!r} is missing or malformed; {MAKE_AGAIN}") from error
-    durations = (step_duration_s, step_limit_m)
-    if not (np.isfinite(durations).all() and min(durations) > 0.0):
-        raise BundleError(
-            f"{path / INDEX}: step_duration_s and step_limit_m = {durations} must be positive; {MAKE_AGAIN}"
-        )
-    if len(normalizer.x_centre) != layout.state_size:
-        raise BundleError(
-            f"{path / INDEX}: x_centre has {len(normalizer.x_centre)} numbers, the layout needs {layout.state_size};"
-            f" {MAKE_AGAIN}"
-        )
-    if not sigmas or list(sigmas) != sorted(sigmas, reverse=True) or not min(sigmas) > 0.0:
-        raise BundleError(f"{path / INDEX}: sigmas = {sigmas} must be positive and fall from high to low; {MAKE_AGAIN}")
-    for name, expected in hashes.items():
-        _verify(path / name, expected)
-    models = {name: _load_script(path / name) for name in (DYNAMICS, SCORE)}
-    x, u = _load_reference(path / REFERENCE, layout)
+    files = read_bundle_files(path)
+    if not own:
+        require_trust(files.sha256, path)
+    return open_bundle(files)
+
+
+def open_bundle(files: BundleFiles) -> ModelBundle:
+    """The bundle of verified files: from here on its models run, so `require_trust` comes first. Raises BundleError."""
+    models = {name: _load_script(files.path / name, raw) for name, raw in files.models.items()}
     bundle = ModelBundle(
         dynamics=models[DYNAMICS],
         score=models[SCORE],
-        normalizer=normalizer,
-        sigmas=sigmas,
-        layout=layout,
-        reference_x=x,
-        reference_u=u,
-        step_duration_s=step_duration_s,
-        step_limit_m=step_limit_m,
-        metrics=metrics,
-        index=index,
-        sha256=sha256,
-        path=path,
+        normalizer=files.normalizer,
+        sigmas=files.sigmas,
+        layout=files.layout,
+        reference_x=files.reference_x,
+        reference_u=files.reference_u,
+        step_duration_s=files.step_duration_s,
+        step_limit_m=files.step_limit_m,
+        metrics=files.metrics,
+        index=files.index,
+        sha256=files.sha256,
+        path=files.path,
     )
     _try_models(bundle)
     return bundle
 
 
-def _verify(file: Path, expected: str) -> None:
-    try:
-        found = _sha256(file.read_bytes())
-    except OSError as error:
-        raise BundleError(f"{file} cannot be read ({error.strerror}); {MAKE_AGAIN}") from error
-    if found != expected:
-        raise BundleError(f"{file} has sha256 {found[:12]}..., {INDEX} says {str(expected)[:12]}...; {MAKE_AGAIN}")
-
-
-def _load_script(file: Path) -> torch.jit.ScriptModule:
+def _load_script(file: Path, raw: bytes) -> torch.jit.ScriptModule:
+    """From the bytes that were verified: the file on disk may be another one by now."""
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*torch\.jit.*", category=DeprecationWarning)
-            module = torch.jit.load(str(file), map_location="cpu")
+            module = torch.jit.load(io.BytesIO(raw), map_location="cpu")
     except (RuntimeError, ValueError) as error:
         raise BundleError(f"{file} is not a TorchScript file this torch can read ({error}); {MAKE_AGAIN}") from error
     for weight in module.parameters():
         weight.requires_grad_(False)  # nothing in planning asks for the gradient of a weight
     return module.eval()
-
-
-def _load_reference(file: Path, layout: MarkerLayout) -> tuple[ndarray, ndarray]:
-    try:
-        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
-            x, u = np.asarray(arrays["x"], dtype=float), np.asarray(arrays["u"], dtype=float)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{file} does not hold reference tuples ({error}); {MAKE_AGAIN}") from error
-    if len(x) == 0 or x.shape != (len(x), layout.state_size) or u.shape != (len(x), 2):
-        raise BundleError(
-            f"{file} holds x {x.shape} and u {u.shape}, not (M, {layout.state_size}) and (M, 2); {MAKE_AGAIN}"
-        )
-    if not (np.isfinite(x).all() and np.isfinite(u).all()):
-        raise BundleError(f"{file} holds values that are not finite; {MAKE_AGAIN}")
-    return x, u
 
 
 def _try_models(bundle: ModelBundle) -> None:
@@ -236,7 +186,3 @@ def _try_models(bundle: ModelBundle) -> None:
             raise BundleError(f"{bundle.path / name} gives values that are not finite on its own data; train again")
     if not torch.allclose(x_next[:, -2:], x[:, -2:] + u, atol=1e-5):
         raise BundleError(f"{bundle.path / DYNAMICS} does not move the pusher by exactly u; export it with `sgp train`")
-
-
-def _sha256(raw: bytes) -> str:
-    return hashlib.sha256(raw).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from sgp_core.errors import InputError
+from sgp_core.weights import load_weights
 
 KEEP_EVERY_S = 5.0  # a checkpoint of the paper's networks has 100 MB
 
@@ -61,11 +61,10 @@ class Checkpoint:
 def _read(file: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
     again = "use --overwrite to begin again, or another folder"
     try:
-        # weights_only: a file from somebody else cannot run code.
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        found = load_weights(file)
         states, was = dict(found["states"]), dict(found["about"])
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error) or type(error).__name__
         raise InputError(f"{file} is no checkpoint of a training, or damaged ({reason}); {again}") from error
     for name in sorted({*about, *was}):
         if about.get(name) != was.get(name):

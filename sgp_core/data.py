@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,14 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from sgp_core.archives import read_arrays
 from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
+from sgp_core.reading import MIB, parse_json
 
 SCHEMA = 1
 FARTHEST_M = 20.0  # from the table's origin, where nobody sets up cameras
+LARGEST_BYTES = 1024 * MIB  # unpacked: four million transitions of five markers, fifty days of pushing
 ARRAYS = ("x", "u", "u_commanded", "x_next", "demonstration")
 
 
@@ -56,6 +58,8 @@ class Transitions:
             value = getattr(self, name)
             if value.shape != shape:
                 raise InputError(f"{name} has shape {value.shape}, expected {shape} for {self.layout.count} markers")
+            if value.dtype.kind not in "fiu":
+                raise InputError(f"{name} holds values of type {value.dtype}, not numbers")
             if not np.isfinite(value).all():
                 raise InputError(
                     f"{name} holds {int((~np.isfinite(value)).sum())} values that are not finite; drop those rows"
@@ -133,10 +137,9 @@ class Transitions:
             InputError: the file is missing, damaged, of another schema, or its arrays do not fit together.
         """
         try:
-            # Opened here, because np.load leaves a damaged file open.
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                header = json.loads(str(file["header"]))
-                arrays = {name: np.asarray(file[name]) for name in ARRAYS}
+            found = dict(read_arrays(path, ("header", *ARRAYS), LARGEST_BYTES))
+            header = parse_json(str(found.pop("header")).encode(), "its header")
+            arrays = {name: np.asarray(array) for name, array in found.items()}
             if header["schema"] != SCHEMA:
                 raise InputError(f"schema {header['schema']} is not {SCHEMA}; collect or cut the data again")
             layout = MarkerLayout.from_dict(header["layout"])
@@ -150,5 +153,5 @@ class Transitions:
             raise InputError(f"data file {path} does not exist; make one with `sgp collect`") from error
         except InputError as error:
             raise InputError(f"data file {path}: {error}") from error
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"data file {path} is damaged or not made by `sgp collect`: {error}") from error

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sgp_core.bundle import INDEX, ModelBundle, load_bundle, move_bundle, save_bundle, script
+from sgp_core.bundle import ModelBundle, load_bundle, move_bundle, save_bundle, script
+from sgp_core.bundle_files import INDEX
 from sgp_core.checkpoint import Checkpoint
 from sgp_core.checks import held_out_metrics
 from sgp_core.data import Transitions
@@ -65,11 +66,11 @@ def train_bundle(
     )
     # Measured on what was written, as it will be used; then the figures join the index.
     written = json.loads((partial / INDEX).read_text())
-    measured = held_out_metrics(load_bundle(partial), _beginning(held_out, MEASURED_AT_MOST), config.seed)
+    measured = held_out_metrics(load_bundle(partial, own=True), _beginning(held_out, MEASURED_AT_MOST), config.seed)
     written["metrics"] = {**trained.history, **measured}
     (partial / INDEX).write_text(json.dumps(written, indent=1) + "\n")
     move_bundle(partial, path)
-    return load_bundle(path), trained.checks
+    return load_bundle(path, own=True), trained.checks
 
 
 def _beginning(data: Transitions, at_most: int) -> Transitions:

@@ -17,6 +17,7 @@ import yaml
 from sgp_core.errors import InputError
 from sgp_core.files import write_text
 from sgp_core.layout import MarkerLayout
+from sgp_core.reading import read_yaml
 from sgp_core.share import share_path
 from sgp_core.types import Goal
 
@@ -47,12 +48,7 @@ def load_goals(path: Path | None = None) -> dict[str, NamedGoal]:
         InputError: the file cannot be read, or an entry is neither a pose nor a pose with markers.
     """
     path = share_path("config", "goals.yaml") if path is None else path
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"goals file {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"goals file {path} is not YAML: {error}") from error
+    values = read_yaml(path, "goals file")
     if not isinstance(values, dict) or not values:
         raise InputError(f"goals file {path} must hold lines like `center: [0.71, 0.0, 0.0]` (x m, y m, yaw rad)")
     return {str(name): _entry(f"goals file {path}: goal {name}", value) for name, value in values.items()}

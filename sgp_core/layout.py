@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from jaxtyping import Float
 from numpy import ndarray
 
 from sgp_core.errors import InputError
+from sgp_core.reading import read_yaml
 
 # No box on a table is this large: millimetres taken for metres.
 LARGEST_M = 5.0
+MARKERS_AT_MOST = 64  # more than any box carries; what follows from a layout grows with the square of their number
+NAME_AT_MOST = 100  # characters; a name becomes part of a topic and is printed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,11 @@ class MarkerLayout:
     pusher_radius_m: float
 
     def __post_init__(self) -> None:
+        if len(self.names) > MARKERS_AT_MOST:
+            raise InputError(f"there are {len(self.names)} markers, more than {MARKERS_AT_MOST}")
+        strange = [name for name in self.names if not name.isprintable() or not 0 < len(name) <= NAME_AT_MOST]
+        if strange:
+            raise InputError(f"marker name {strange[0][:NAME_AT_MOST]!r} must be 1 to {NAME_AT_MOST} printable letters")
         places = np.asarray(self.places_m, dtype=float)
         if len(self.names) != len(set(self.names)):
             raise InputError(f"marker names repeat: {list(self.names)}; give each marker its own name")
@@ -122,12 +129,11 @@ class MarkerLayout:
 
     @classmethod
     def load(cls, path: Path) -> MarkerLayout:
-        """Read a layout YAML file."""
+        """Read a layout YAML file. Raises InputError."""
+        values = read_yaml(path, "layout file")
         try:
-            return cls.from_dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except OSError as error:
-            raise InputError(f"layout file {path} cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError, InputError) as error:
+            return cls.from_dict(values)
+        except InputError as error:
             raise InputError(f"layout file {path}: {error}") from error
 
 

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from sgp_core.errors import InputError
 from sgp_core.frames import Transform
 from sgp_core.layout import rotation
+from sgp_core.reading import read_text
 
 COLUMNS = ("stamp_s", "name", "x", "y", "z")
 UNLABELLED = ""  # name of a sample whose marker is not known
@@ -175,8 +176,8 @@ def load_samples(path: Path, table_from_mocap: Transform | None = None) -> list[
         InputError: the file cannot be read, a column is missing or a line holds no numbers; names the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path, "recording").splitlines()
+    except OSError as error:
         raise InputError(f"recording {path} cannot be read: {error}") from error
     if FRAME_COMMENT in lines and table_from_mocap is not None:
         raise InputError(f"recording {path} is in the frame table already; leave out --table")

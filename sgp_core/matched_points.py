@@ -13,6 +13,7 @@ from numpy import ndarray
 
 from sgp_core.errors import InputError
 from sgp_core.files import write_text
+from sgp_core.reading import read_text
 
 COLUMNS = ("mocap_x", "mocap_y", "mocap_z", "base_x", "base_y", "base_z")
 
@@ -45,11 +46,9 @@ class MatchedPoints:
             InputError: the file cannot be read, a column is missing, or a value is no finite number; names the line.
         """
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            text = read_text(path, "points file")
         except OSError as error:
             raise InputError(f"points file {path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"points file {path} is not text; it needs the columns {','.join(COLUMNS)}") from error
         numbered = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and line.strip()[0] != "#"]
         head = [name.strip() for name in numbered[0][1].split(",")] if numbered else []
         missing = [name for name in COLUMNS if name not in head]

@@ -30,7 +30,8 @@ class Normalizer:
     u_scale: float
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.x_centre).all() and self.x_scale > 0.0 and self.u_scale > 0.0):
+        numbers = (*self.x_centre, self.x_scale, self.u_scale)
+        if not (np.isfinite(numbers).all() and self.x_scale > 0.0 and self.u_scale > 0.0):
             raise InputError(f"x_scale = {self.x_scale} and u_scale = {self.u_scale} must be positive and finite")
 
     @classmethod

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sgp_core.errors import InputError
+from sgp_core.reading import read_yaml
 
 
 def node_parameters(paths: Sequence[Path], node: str) -> dict[str, Any]:
@@ -19,12 +18,7 @@ def node_parameters(paths: Sequence[Path], node: str) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for path in paths:
-        try:
-            sections = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"parameter file {path} cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"parameter file {path} is not YAML: {error}") from error
+        sections = read_yaml(path, "parameter file")
         if not isinstance(sections, dict):
             raise InputError(f"parameter file {path} needs sections such as `/**/{node}: ros__parameters: ...`")
         for pattern, section in sections.items():

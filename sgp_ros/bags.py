@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 from mcap.writer import MCAP0_MAGIC
@@ -22,6 +21,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from sgp_core.errors import InputError
+from sgp_core.reading import MIB, read_yaml
+from sgp_ros.bag_guard import GuardError, check_bag_files, check_messages, check_ros1
 from sgp_ros.bag_writer import INFO, PARTS
 
 STORAGE = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
@@ -61,9 +62,15 @@ class Bag:
         self._reader: AnyReader | None = None
         self._decode: Callable[[bytes, str], Any] = _undecoded
         files = self._files()
+        check_bag_files(files)
         try:
-            _check_index(path, files)
+            index = _check_index(path, files)
+            if str(index.get("compression_mode")).lower() == "message":
+                check_messages(files)
             self._open(path)
+        except GuardError:
+            self.close()
+            raise
         except Exception as error:
             self._open_parts(files, error)
         if not self.topics:
@@ -122,6 +129,7 @@ class Bag:
     def _open(self, *paths: Path) -> None:
         reader = AnyReader(paths, default_typestore=get_typestore(Stores.ROS2_JAZZY))
         self._stack.enter_context(reader)
+        check_ros1(reader.readers)
         self._reader = reader
         self.topics = {c.topic: c.msgtype for c in reader.connections}
         self._decode = reader.deserialize
@@ -168,15 +176,17 @@ class Bag:
             self.damage = f"reading ended early: {error}"
 
 
-def _check_index(path: Path, files: list[Path]) -> None:
-    """Raises InputError when a folder's index does not name all of its files."""
+def _check_index(path: Path, files: list[Path]) -> dict[str, Any]:
+    """A folder's index, empty for a file. Raises InputError when it does not name all of the folder's files."""
     if any(PARTS in file.relative_to(path).parts for file in files):
         raise InputError("the recording was not finished")
+    index: dict[str, Any] = {}
     if path.is_dir():
-        index = yaml.safe_load((path / "metadata.yaml").read_text(encoding="utf-8"))[INFO]
+        index = read_yaml(path / "metadata.yaml", "bag index", MIB)[INFO]
         forgotten = {file.name for file in files} - {Path(name).name for name in index["relative_file_paths"]}
         if forgotten:
             raise InputError(f"it does not name {sorted(forgotten)[0]}")
+    return index
 
 
 def _no_mcap(files: list[Path]) -> str:

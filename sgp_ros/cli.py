@@ -41,6 +41,7 @@ from sgp_ros.options import (
 from sgp_ros.replay import replay
 from sgp_ros.rig_files import replayed_topics
 from sgp_ros.train import train
+from sgp_ros.trust import trust
 from sgp_ros.tune import tune
 from sgp_ros.view import view
 
@@ -58,6 +59,7 @@ app.command("collect")(collect_command)
 app.command()(evaluate)
 app.command()(replay)
 app.command()(train)
+app.command()(trust)
 app.command()(tune)
 app.command()(view)
 console = Console(highlight=False)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 
 from sgp_core.config import SimConfig
 from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
+from sgp_core.reading import read_yaml
 from sgp_core.share import share_path
 from sgp_core.sim.collect import CollectConfig, collect
 from sgp_ros.options import pairs
@@ -75,12 +75,7 @@ def settings_of(path: Path | None, given: Mapping[str, str]) -> tuple[CollectCon
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"settings file {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"settings file {path} is not YAML: {error}") from error
+    values = read_yaml(path, "settings file")
     if not isinstance(values, dict):
         raise InputError(f"settings file {path} must hold lines like `box_start: [0.50, 0.0, 0.0]`")
     return values

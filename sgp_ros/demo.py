@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from sgp_core.bundle import read_index
+from sgp_core.bundle_files import read_index
 from sgp_core.errors import InputError
 from sgp_core.goals import find_goal
 from sgp_core.layout import MarkerLayout

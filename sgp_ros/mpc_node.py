@@ -5,30 +5,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path as FilePath
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseArray, Vector3Stamped
-from nav_msgs.msg import Path
+from geometry_msgs.msg import PoseArray
 from std_srvs.srv import SetBool, Trigger
-from visualization_msgs.msg import MarkerArray
 
-from sgp_core.bundle import load_bundle
 from sgp_core.config import Config, MpcConfig, PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.mpc import Controller, in_time, initial_carry
 from sgp_core.prediction import Outlook
 from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_age, check_reach, check_state, check_step
-from sgp_core.share import share_path
 from sgp_core.types import Goal, Plan, PlanStatus, Reason, State, Step
 from sgp_ros import convert, messages
 from sgp_ros.goal_inputs import GoalConfig, GoalInputs
 from sgp_ros.inputs import Inputs
+from sgp_ros.models import Models, Ready
+from sgp_ros.mpc_output import MpcOutput
 from sgp_ros.mpc_settings import MpcNodeConfig
 from sgp_ros.plan_record import PlanRecord
-from sgp_ros.planning import Job, Outcome, PlanWorker
-from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
+from sgp_ros.planning import Job, Outcome
+from sgp_ros.running import SENSOR_QOS, SgpNode, run
 from sgp_ros.steps_sent import StepsSent
 
 WATCH_PERIOD_S = 0.05
@@ -47,7 +44,10 @@ class MpcNode(SgpNode):
     def __init__(self) -> None:
         super().__init__("mpc_node", [PlannerConfig(), MpcConfig(), MpcNodeConfig(), GoalConfig()])
         own = self.settings.get(MpcNodeConfig)
-        self._bundle = load_bundle(FilePath(own.bundle) if own.bundle else share_path("models", "default"))
+        self._models = Models(own.torch_threads, self._wake)
+        self._planner, self._mpc = self._wanted()
+        self._use(self._models.first(own.bundle, (self._planner, self._mpc)))
+        self._path_text, self._bundle_refused = own.bundle, ""  # why the last bundle that was set is not used
         self._layout = self._bundle.layout
         self._seed, self._enabled = own.seed, own.enabled
         self._carry, self._generation = initial_carry(self._seed), 0
@@ -60,19 +60,12 @@ class MpcNode(SgpNode):
         self._condition: Fault | None = None  # what was reported last
         self._reported_s = 0.0  # and when, steady
         self._record = PlanRecord()
-        self._worker = PlanWorker(own.torch_threads, self._wake)
-        self._planner, self._mpc = self._wanted()
-        self._controller = Controller(self._bundle, self._planner, self._mpc)
-        self._warm_up()
         self._connect()
         self.settings.check = self._fits
         self.get_logger().info(f"ready, bundle {self._bundle.path} ({self._bundle.sha256[:12]})")
 
     def _connect(self) -> None:
-        self._step = self.create_publisher(Vector3Stamped, "step", RELIABLE_QOS)
-        self._status = self.create_publisher(DiagnosticStatus, "status", REPORT_QOS)
-        self._path = self.create_publisher(Path, "plan", RELIABLE_QOS)
-        self._markers = self.create_publisher(MarkerArray, "plan_markers", RELIABLE_QOS)
+        self._output = MpcOutput(self)
         self.create_subscription(PoseArray, "state", self._on_state, SENSOR_QOS)
         self.create_subscription(DiagnosticArray, "pusher_state", self._on_pusher, SENSOR_QOS)
         self._goals = GoalInputs(self, self._layout, self._new_goal, lambda: self._inputs.goal, self._fresh_state)
@@ -99,13 +92,16 @@ class MpcNode(SgpNode):
         self._record.forget_expected()
         self._cycle_s = 0.0
 
-    def _fits(self, candidates: Sequence[Config]) -> None:
+    def _fits(self, candidates: Sequence[Config], names: set[str]) -> None:
         planner = next(config for config in candidates if isinstance(config, PlannerConfig))
         mpc = next(config for config in candidates if isinstance(config, MpcConfig))
         goals = next(config for config in candidates if isinstance(config, GoalConfig))
         Controller(self._bundle, planner, mpc)
         if goals.goal and goals != self.settings.get(GoalConfig):
             check_reach(self._goals.named(goals.goal), self._layout, planner)
+        if "bundle" in names:
+            own = next(config for config in candidates if isinstance(config, MpcNodeConfig))
+            self._models.check(own.bundle, self._bundle)
 
     def _refresh(self) -> None:
         """Take what was set since the last look."""
@@ -115,17 +111,27 @@ class MpcNode(SgpNode):
             self._timer.timer_period_ns = round(convert.NS / self._mpc.rate_hz)
         if "goal" in changed:
             self._goals.take_named()
+        if "bundle" in changed:
+            self._models.begin((self._planner, self._mpc))
 
-    def _warm_up(self) -> None:
-        """Plan once before anybody waits: TorchScript compiles in its first calls, in the thread that runs it."""
-        x = self._bundle.reference_x[0]
-        goal = Goal(markers_m=self._layout.markers(x) + 0.1)
-        self._submit(State(stamp_s=0.0, x=x), goal, False)
-        outcome = self._worker.wait()
-        if outcome.error is not None:
-            raise InputError(f"the bundle {self._bundle.path} cannot plan: {outcome.error}") from outcome.error
-        self.get_logger().info(f"warm-up plan took {outcome.wall_s * 1e3:.0f} ms")
-        self._generation += 1
+    # --- models ----------------------------------------------------------------------------------------------------
+
+    def _use(self, ready: Ready) -> None:
+        self._bundle, self._worker, self._controller = ready.bundle, ready.worker, ready.controller
+        self.get_logger().info(f"the first plan of {ready.bundle.path} took {ready.wall_s * 1e3:.0f} ms; it takes over")
+
+    def _take_models(self) -> None:
+        """Put new models in the place of the old ones, between two plans; the end of a plan calls this again."""
+        ready = None if self._worker.busy else self._models.take((self._planner, self._mpc))
+        if isinstance(ready, InputError):
+            self._bundle_refused = str(ready)
+            self.get_logger().error(f"the bundle stays as it was: {ready}")
+            self.settings.put("bundle", self._path_text)
+        elif ready is not None:
+            self._worker.stop(0.0)
+            self._path_text, self._bundle_refused = self.settings.get(MpcNodeConfig).bundle, ""
+            self._use(ready)
+            self._record.forget_expected()
 
     # --- input: swap data, nothing else ----------------------------------------------------------------------------
 
@@ -207,6 +213,7 @@ class MpcNode(SgpNode):
                 self._on_control()  # the goal moved meanwhile: plan again rather than push towards the old one
                 continue
             self._conclude(outcome)
+        self._take_models()
 
     def _conclude(self, outcome: Outcome) -> None:
         if outcome.job.state.stamp_s <= self._sent.held_s:
@@ -231,7 +238,7 @@ class MpcNode(SgpNode):
         self._carry = decision.carry
         self._record.add(decision, outcome.job)
         if decision.plan is not None and decision.plan.status is not PlanStatus.FAILED:
-            self._publish_plan(decision.plan, outcome.job.goal)
+            self._output.plan(decision.plan, outcome.job.goal, self._bundle)
         step = decision.step
         if step.status != Reason.RUNNING:
             self._report(Fault(reason=step.status, text=step.reason))
@@ -248,10 +255,8 @@ class MpcNode(SgpNode):
 
     def _send(self, step: Step, plan: Plan | None, job: Job, now_s: float) -> None:
         """A plan that ended early begins now: a stamp from the future would outlast a hold."""
-        message = messages.step_to_msg(min(step.stamp_s, now_s), step.u)
-        self._step.publish(message)
+        stamp_ns = self._output.step(min(step.stamp_s, now_s), step.u)
         self._record.sent(self.now_s() - job.state.stamp_s)
-        stamp_ns = convert.stamp_ns(message.header.stamp)
         self._sent.add(stamp_ns, step.u, now_s, self._planner.speed_limit_mps, plan, job.goal)
 
     @property
@@ -315,7 +320,7 @@ class MpcNode(SgpNode):
         """
         now_s = self.now_s()
         if now_s > 0.0 and self._sent.under_way(now_s):
-            self._step.publish(messages.step_to_msg(self._sent.hold(now_s), np.zeros(2)))
+            self._output.step(self._sent.hold(now_s), np.zeros(2))
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
@@ -333,23 +338,17 @@ class MpcNode(SgpNode):
         if self._condition is None or condition.reason != self._condition.reason:
             self.get_logger().info(f"{condition.reason}: {condition.text}")
         self._condition, self._reported_s = condition, self.steady_s()
-        self._status.publish(messages.report("sgp/mpc", condition, self._values()))
+        self._output.status(condition, self._values())
 
     def _values(self) -> dict[str, object]:
         state = self._inputs.state
         age_ms = float("nan") if state is None else (self.now_s() - state.stamp_s) * 1e3
         return {**self._record.values(), "state_age_ms": age_ms, "enabled": self._enabled}
 
-    def _publish_plan(self, plan: Plan, goal: Goal) -> None:
-        # Built only while somebody looks.
-        if self._path.get_subscription_count() > 0:
-            self._path.publish(messages.plan_to_path(plan, self._bundle.step_duration_s))
-        if self._markers.get_subscription_count() > 0:
-            self._markers.publish(messages.plan_to_markers(plan, self._layout, goal))
-
     def diagnostics(self) -> DiagnosticStatus:
         """The same as on `status`."""
-        values = {**self._values(), "bundle_sha256": self._bundle.sha256}
+        bundle = {"bundle": self._bundle.path, "bundle_sha256": self._bundle.sha256}
+        values = {**self._values(), **bundle, "bundle_refused": self._bundle_refused}
         condition = self._condition or Fault(reason=Reason.NO_STATE, text="starting")
         return messages.report("sgp/mpc_node", condition, values)
 
@@ -376,7 +375,7 @@ class MpcNode(SgpNode):
         """Stop a step under way and the planner."""
         self._generation += 1
         self._hold()
-        ended = self._worker.stop(JOIN_S)
+        ended = self._worker.stop(JOIN_S) and not self._models.loading
         if not ended:
             self.get_logger().warning(f"the last plan did not end within {JOIN_S:g} s and is abandoned")
         return ended

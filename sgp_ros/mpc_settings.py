@@ -11,7 +11,9 @@ from sgp_core.config import Config, setting
 class MpcNodeConfig(Config):
     """What only the node needs to know."""
 
-    bundle: str = setting("", "folder of the model bundle; empty takes models/default", live=False)
+    bundle: str = setting(
+        "", "folder of the model bundle; empty takes models/default; another one takes its place once it is verified"
+    )
     seed: int = setting(0, "seed of the planner's random restarts", low=0, high=2**31 - 1, live=False)
     enabled: bool = setting(
         True, "whether steps are sent from the start; ~/enable changes it while running", live=False

@@ -38,7 +38,8 @@ class Settings:
         self._node = node
         self._defaults = tuple(configs)
         self._changed: set[str] = set()
-        self.check: Callable[[Sequence[Config]], None] | None = None  # what only the node can judge
+        self._putting = False
+        self.check: Callable[[Sequence[Config], set[str]], None] | None = None  # what only the node can judge
         names = [field.name for config in configs for field in fields(config)]
         if len(names) != len(set(names)):
             raise InputError(f"two configuration classes of one node share a parameter name: {sorted(names)}")
@@ -65,6 +66,14 @@ class Settings:
         changed, self._changed = self._changed, set()
         return changed
 
+    def put(self, name: str, value: Any) -> None:
+        """Set a parameter back to what is really used; it does not count as changed."""
+        self._putting = True
+        try:
+            self._node.set_parameters([Parameter(name, value=value)])
+        finally:
+            self._putting = False
+
     def _declare(self, field: Field[Any], default: Any, given: bool) -> None:
         name, node = field.name, self._node
         descriptor = describe(field)
@@ -80,6 +89,8 @@ class Settings:
 
     def _on_set(self, parameters: Sequence[Parameter]) -> SetParametersResult:
         wishes = {parameter.name: parameter.value for parameter in parameters}
+        if self._putting:
+            return SetParametersResult(successful=True)
         try:
             candidates: list[Config] = []
             for default in self._defaults:
@@ -87,7 +98,7 @@ class Settings:
                 changes = {name: value for name, value in wishes.items() if name in own}
                 candidates.append(self.get(type(default)).replaced(**changes))
             if self.check is not None:
-                self.check(candidates)
+                self.check(candidates, set(wishes))
         except InputError as error:
             return SetParametersResult(successful=False, reason=str(error))
         # Another callback may still refuse; then the next cycle takes the same values again, which is harmless.

@@ -45,6 +45,7 @@ class PusherNode(SgpNode):
         self.create_subscription(Vector3Stamped, "step", self._on_step, RELIABLE_QOS)
         self.create_subscription(PoseStamped, "pusher_pose", self._on_pusher, SENSOR_QOS)
         self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/clear_fault", self._on_clear_fault)
         # Steady, because a ROS-time timer freezes with /clock, and then nobody would watch the pusher.
         self._period_s = 1.0 / self._arm.reference.config.output_rate_hz
@@ -133,6 +134,15 @@ class PusherNode(SgpNode):
                 response.message += "; nobody measures its orientation, and it is told to take that of tool_rpy"
         else:
             response.message = "disabled: the pusher stops and is raised"
+        self._publish_state()
+        return response
+
+    def _on_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Whoever calls this first has nothing to look up: it works in every state, and stays until it is cleared."""
+        if self._arm.reference.fault is None:
+            text = "stopped by a call of ~/stop; call ~/clear_fault to go on"
+            self._arm.reference.latch(Fault(reason=Reason.STOPPED, text=text), self.now_s())
+        response.success, response.message = True, "stopped and latched; ~/clear_fault lets it move again"
         self._publish_state()
         return response
 

@@ -22,6 +22,7 @@ from sgp_core.config import Config
 from sgp_core.errors import InputError
 from sgp_ros import convert
 from sgp_ros.parameters import Settings
+from sgp_ros.security import NOT_ENFORCED, refused_words, security_enforced, security_wanted
 
 # For measurements: matches every driver, reliable or not; only the newest counts, and a deadline would block matching.
 SENSOR_QOS = QoSProfile(
@@ -58,6 +59,8 @@ class SgpNode(Node):
             super().__init__(name, automatically_declare_parameters_from_overrides=True)
         except ValueError as error:
             raise InputError(f"a parameter given to {name} has no type, as an empty list has none: {error}") from error
+        except RuntimeError as error:
+            raise InputError(refused_words(error)) from error
         self.settings = Settings(self, configs)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", REPORT_QOS)
@@ -129,8 +132,13 @@ def run(make_node: Callable[[], SgpNode], args: Sequence[str] | None = None) -> 
     executor: Executor | None = None
     code, ended = 0, True
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        except RuntimeError as error:
+            raise InputError(refused_words(error)) from error
         node = make_node()
+        if security_wanted() and not security_enforced():
+            node.get_logger().warning(NOT_ENFORCED)
         signals.starting = False
         # What is there now stays; walking all of torch now and then would stop every thread for tens of milliseconds.
         gc.collect()

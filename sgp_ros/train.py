@@ -10,9 +10,11 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sgp_core.bundle import INDEX, ModelBundle
+from sgp_core.bundle import ModelBundle
+from sgp_core.bundle_files import INDEX
 from sgp_core.checkpoint import Checkpoint
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
@@ -20,6 +22,7 @@ from sgp_core.export import train_bundle
 from sgp_core.fitting import Check
 from sgp_core.train_config import PRESETS, TrainConfig
 from sgp_core.training_plot import training_figure
+from sgp_core.trust import trust
 from sgp_ros.metrics_table import metrics_table, rows
 from sgp_ros.options import pairs
 
@@ -108,7 +111,12 @@ def _trained(
             board.add_scalar(f"{check.network}/held_out_loss", check.held_out_loss, check.step)
             board.add_scalar(f"{check.network}/learning_rate", check.learning_rate, check.step)
 
-        return train_bundle(data, out, config, told, device=device, checkpoint=checkpoint)
+        bundle, checks = train_bundle(data, out, config, told, device=device, checkpoint=checkpoint)
+    try:
+        trust(bundle.sha256, out)
+    except InputError as error:  # no reason to lose a training
+        console.print(f"note: {escape(str(error))}; then call `sgp trust {escape(str(out))}`")
+    return bundle, checks
 
 
 def _report(log: Path, out: Path, bundle: ModelBundle, checks: list[Check], took_s: float) -> None:

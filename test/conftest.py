@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,9 @@ from sgp_core.share import share_path  # noqa: E402 - after the hook, as its mod
 
 # Read when message classes are imported: without it, a wrong type in a message field becomes a garbage number.
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
+# Bundles trained by tests are vouched for here, not in the list of whoever runs them; nodes inherit it.
+_CONFIG = tempfile.TemporaryDirectory(prefix="sgp_config_")
+os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 # Networks this small lose by a second thread, and lose a lot when another process wants the core.
 torch.set_num_threads(1)
 

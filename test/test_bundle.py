@@ -8,11 +8,14 @@ import pytest
 import torch
 from analytic import LAYOUT, SIGMAS, data
 
-from sgp_core.bundle import INDEX, load_bundle, save_bundle, script
+from sgp_core.bundle import load_bundle, save_bundle, script
+from sgp_core.bundle_files import INDEX
 from sgp_core.errors import BundleError
 from sgp_core.export import coreset
 from sgp_core.networks import DynamicsInMetres, DynamicsMLP, ScoreInMetres, ScoreMLP
 from sgp_core.normalizer import Normalizer
+from sgp_core.reading import sha256_of
+from sgp_core.trust import trust
 
 
 @pytest.fixture
@@ -42,6 +45,7 @@ def write(parts, tmp_path):
         all_parts = {**parts, **changes}
         models = {name: script(all_parts.pop(name)) for name in ("dynamics", "score")}
         save_bundle(tmp_path, **models, **all_parts)
+        trust(sha256_of((tmp_path / INDEX).read_bytes()), tmp_path)
         return tmp_path
 
     return save
@@ -110,7 +114,7 @@ def test_a_changed_index_is_refused(write, change, words):
 def test_an_index_that_is_no_json_or_not_there(write, tmp_path):
     path = write()
     (path / INDEX).write_text('{"schema": 1,')
-    with pytest.raises(BundleError, match="cannot be read"):
+    with pytest.raises(BundleError, match="is not JSON"):
         load_bundle(path)
     with pytest.raises(BundleError, match=r"holds no bundle\.json"):
         load_bundle(tmp_path / "elsewhere")

@@ -33,6 +33,7 @@ from sgp_core.layout import MarkerLayout
 from sgp_core.model_check import check_model
 from sgp_core.sim.collect import CollectConfig, collect
 from sgp_core.train_config import TrainConfig
+from sgp_core.trust import trust
 from sgp_ros.cli import main
 
 START, CENTER = NamedGoal(pose=(0.5, 0.0, 0.0)), {"center": NamedGoal(pose=(0.71, 0.0, 0.0))}
@@ -81,7 +82,8 @@ def files(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("check")
     data.save(folder / "data.npz")
     config = TrainConfig(hidden=16, layers=2, steps=60, check_every=20, held_out=0.5)
-    train_bundle(data, folder / "hasty", config, lambda *_: None)
+    hasty, _ = train_bundle(data, folder / "hasty", config, lambda *_: None)
+    trust(hasty.sha256, hasty.path)
     return folder
 
 

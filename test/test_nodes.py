@@ -7,6 +7,7 @@ import math
 import shutil
 import signal
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -19,6 +20,9 @@ from ros_bench import LAYOUT, MANY_QOS, MANY_SENSOR_QOS, PUSHER, START, Bench, C
 from ros_graph import Graph
 from std_srvs.srv import SetBool, Trigger
 
+from sgp_core.reading import sha256_of
+from sgp_core.share import share_path
+from sgp_core.trust import trust
 from sgp_core.types import Reason, State
 from sgp_ros import convert, messages
 from sgp_ros.running import RELIABLE_QOS
@@ -196,6 +200,30 @@ def taken_s(report: DiagnosticArray) -> float:
     return convert.pusher_report_from_msg(report).step_stamp_ns / convert.NS
 
 
+def in_graph(graph: Graph, node: str) -> dict[str, set[str]]:
+    """What a node publishes, subscribes to and serves, by full names."""
+    probe = graph.probe
+    found = {
+        "publish": probe.get_publisher_names_and_types_by_node(node, "/sgp"),
+        "subscribe": probe.get_subscriber_names_and_types_by_node(node, "/sgp"),
+        "reply": probe.get_service_names_and_types_by_node(node, "/sgp"),
+    }
+    return {what: {name for name, _ in pairs} - {"/clock"} for what, pairs in found.items()}
+
+
+def in_policy(node: str) -> dict[str, set[str]]:
+    """What config/security/policy.xml allows it; /clock is for use_sim_time only."""
+    policy = ElementTree.parse(share_path("config", "security", "policy.xml"))
+    (profile,) = policy.iterfind(f".//enclave[@path='/sgp/{node}']/profiles/profile[@node='{node}'][@ns='/sgp']")
+    found: dict[str, set[str]] = {}
+    for rule in profile:
+        (what,) = rule.attrib
+        names = [entry.text or "" for entry in rule]
+        full = [n if n.startswith("/") else f"/sgp/{n.replace('~', node)}" for n in names]
+        found[what] = set(full) - {"/clock"}
+    return found
+
+
 class TestWholeGraph:
     def test_box_is_pushed_by_four_processes(self, graph: Graph, bundle_path: Path) -> None:
         # Generous times: a loaded test machine must not look like a fault.
@@ -209,6 +237,8 @@ class TestWholeGraph:
         graph.wait("a box pushed by 1 cm", lambda: poses and poses[-1].pose.position.x > START[0] + 0.01, 60.0)
         graph.wait("three steps", lambda: len([s for s in controller.steps if not controller.is_hold(s)]) >= 3)
         self._check_replacing_steps(graph, controller)
+        for node in ("rig_sim_node", "mocap_node", "pusher_node", "mpc_node"):
+            assert in_graph(graph, node) == in_policy(node)
         put = graph.probe.create_publisher(PoseStamped, "rig/put_box", RELIABLE_QOS)
         graph.wait("the rig", lambda: put.get_subscription_count() > 0)
         put.publish(messages.pose_to_msg(0.0, 0.6, 0.6, 0.0))
@@ -253,7 +283,9 @@ class TestRefusedStart:
         graph.start("pusher_node", speed_limit_mps=0.01)
         graph.start("mocap_node", layout_file="/nowhere.yaml")
         graph.start("rig_sim_node", marker_rate_hz=100000.0)
+        graph.start("mpc_node", bundle="/nowhere/bundle")
         for node, words in (
+            ("mpc_node", "/nowhere/bundle holds no bundle.json"),
             ("pusher_node", "speed_limit_mps"),
             ("mocap_node", "/nowhere.yaml"),
             ("rig_sim_node", "marker_rate_hz"),
@@ -273,6 +305,7 @@ class TestOtherBundle:
         index = json.loads((path / "bundle.json").read_text())
         index["limits"]["step_limit_m"] = 0.03
         (path / "bundle.json").write_text(json.dumps(index))
+        trust(sha256_of((path / "bundle.json").read_bytes()), path)
         graph.start("mpc_node", bundle=path, step_limit_m=0.02)
         graph.wait("ready", lambda: "ready, bundle" in graph.output("mpc_node"))
         graph.start("mpc_node", label="refused", bundle=path)

@@ -18,6 +18,7 @@ from sgp_core.errors import InputError
 from sgp_core.fitting import Fit
 from sgp_core.normalizer import Normalizer
 from sgp_core.train_config import TrainConfig
+from sgp_core.weights import load_weights
 
 GOALS_PER_TUPLE = 4  # fixed ones for each held-out tuple, so that checks compare
 
@@ -114,7 +115,7 @@ class CloningPlanner(Shooting):
         config = config.replaced(horizon=1)
         super().__init__(bundle, config, LearnedObjective(bundle, config), rounds=1)
         self._policy, _ = policy_of(bundle)
-        self._policy.load_state_dict(torch.load(file, weights_only=True))
+        self._policy.load_state_dict(load_weights(file))
 
     def search(self, judge: Judge, _generator: torch.Generator, more: Callable[[], bool]) -> Tensor:
         """See `Shooting.search`."""

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from sgp_core.baselines.penalty import PenalisedObjective
-from sgp_core.bundle import INDEX, ModelBundle, load_bundle
+from sgp_core.bundle import ModelBundle, load_bundle
+from sgp_core.bundle_files import INDEX
 from sgp_core.config import PlannerConfig
 from sgp_core.errors import InputError
 

@@ -18,6 +18,7 @@ from sgp_core.config import PlannerConfig
 from sgp_core.distance import squared_distance
 from sgp_core.fitting import Fit
 from sgp_core.train_config import TrainConfig
+from sgp_core.weights import load_weights
 
 CHECKED = 4096  # points of a check, fixed, so that checks compare
 
@@ -91,7 +92,7 @@ class DistanceObjective(PenalisedObjective):
         super().__init__(bundle, config, self._step)
         self._bundle = bundle
         self._network, _ = distance_of(bundle)
-        self._network.load_state_dict(torch.load(file, weights_only=True))
+        self._network.load_state_dict(load_weights(file))
         self._network.requires_grad_(False)
 
     def _step(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
