@@ -18,9 +18,12 @@ from sgp_core.config import Config
 from sgp_ros.rig_files import NODES, resolved
 
 ConfigT = TypeVar("ConfigT", bound=Config)
-# The graph counts as complete when nothing was added for so long, but after SEEK_S at the latest.
-SETTLED_S, SEEK_S = 1.0, 4.0
-ANSWER_S = 3.0
+# Without these nothing moves.
+NEEDED = ("mocap_node", "mpc_node", "pusher_node")
+# Looking ends when all of these are there and nothing was added for SETTLED_S. Who has not been found after SEEK_S is
+# missing: a participant whose first announcements are lost in the rush is announced again after 3 s.
+SETTLED_S, SEEK_S = 0.7, 5.0
+ANSWER_S = 5.0
 POLL_S = 0.05
 OWN_NAME = "doctor"
 
@@ -60,12 +63,19 @@ class Graph:
     def look(self) -> None:
         """Wait until the graph has settled, and ask our nodes for their parameters."""
         began_s = changed_s = time.monotonic()
-        while time.monotonic() < min(changed_s + SETTLED_S, began_s + SEEK_S):
+        while (now_s := time.monotonic()) < began_s + SEEK_S:
             found = self._names()
             if found != self.nodes:
-                self.nodes, changed_s = found, time.monotonic()
+                self.nodes, changed_s = found, now_s
+            if all(self.has(node) for node in NEEDED) and now_s > changed_s + SETTLED_S:
+                break
             time.sleep(POLL_S)
         self._ask()
+
+    def newcomers(self) -> list[str]:
+        """Those of our nodes that have come since `look`; `nodes` is brought up to date."""
+        before, self.nodes = set(self.nodes), self._names()
+        return [node for node in NEEDED if self.has(node) and resolved(node, self.namespace) not in before]
 
     def _names(self) -> list[str]:
         own = self._node.get_fully_qualified_name()

@@ -12,11 +12,10 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from sgp_ros.arm_output import MESSAGES, PusherNodeConfig
 from sgp_ros.doctor_findings import Finding, error, info, several, warn
-from sgp_ros.doctor_graph import End, Graph
+from sgp_ros.doctor_graph import NEEDED, End, Graph
 from sgp_ros.rig_files import NODES, resolved
 from sgp_ros.samples import Input
 
-NEEDED = ("mocap_node", "mpc_node", "pusher_node")
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 POSES, POSE, VECTOR = "geometry_msgs/msg/PoseArray", "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/Vector3Stamped"
 # Between our own nodes: topic, type, who publishes, who listens.
@@ -189,7 +188,8 @@ def _quality(link: Link, publishers: Sequence[End], listeners: Sequence[End]) ->
                 if other.node == name and other.kind == end.kind
             ]
             if all(compatibility == QoSCompatibility.ERROR for compatibility, _ in tried):
-                reason = tried[0][1].replace("ERROR: ", "").strip().rstrip(";").lower()
+                # Of several subscriptions the one that comes nearest tells what has to be mended.
+                reason = min((why.replace("ERROR: ", "").strip("; ").lower() for _, why in tried), key=len)
                 words = (
                     f"{name} hears nothing of {end.node} on {link.topic}: their quality of service does not match"
                     f" ({reason})"

@@ -17,20 +17,16 @@ from sgp_core.frames import Frames
 from sgp_core.layout import MarkerLayout
 from sgp_core.perception import Perceived, Perception
 from sgp_core.safety import FUTURE_TOLERANCE_S, MEASURED_SLACK_M, Fault, region_of
+from sgp_ros.convert_mocap import named_pose, position_of
 from sgp_ros.doctor_ears import Record
 from sgp_ros.doctor_findings import Finding, error, remedy_of, several, warn
 from sgp_ros.doctor_graph import Graph
+from sgp_ros.doctor_unit import FAR_M, HOW_MANY, Sizes
 from sgp_ros.mocap_settings import MocapNodeConfig, load_layout
 from sgp_ros.rig_files import resolved
 from sgp_ros.samples import SampleReader
-from sgp_ros.samples import Input
 
-# How many of a driver's unit make a metre.
-UNITS = {"millimetres": 1000.0, "centimetres": 100.0, "inches": 39.37, "feet": 3.281}
-UNIT_TOLERANCE = 0.1  # of the factor
-FAR_M = 0.5  # further outside the workspace than anybody pushes: another unit, or no calibration
 MOSTLY = 0.5  # share of the samples from which on it is the rule rather than an accident
-HOW_MANY = 20  # samples of a topic that are enough for its frame and its place
 
 
 class Samples:
@@ -78,7 +74,7 @@ class Samples:
         self.clouds_m.append(points_m)
         self.judged += self.perception.points(stamp_s, points_m)
 
-    def pusher(self, stamp_s: float, position_m: Float[ndarray, "3"], turn: Float[ndarray, "3 3"] | None) -> None:
+    def pusher(self, stamp_s: float, position_m: Float[ndarray, "3"], _turn: Float[ndarray, "3 3"] | None) -> None:
         """The pusher."""
         self.pusher_m.append(np.asarray(position_m)[:2])
         found = self.perception.pusher(stamp_s, position_m)
@@ -134,12 +130,12 @@ class Samples:
                 groups[source.setting, False].append((topic, gap_s))
         found = []
         for (setting, always), topics in groups.items():
-            name, limit_s = (
-                ("pusher_timeout_s", pusher_s) if setting == "pusher_topic" else ("state_timeout_s", state_s)
-            )
+            of_pusher = setting == "pusher_topic"
+            name, limit_s = ("pusher_timeout_s", pusher_s) if of_pusher else ("state_timeout_s", state_s)
             names, figure = several([topic for topic, _ in topics]), topics[0][1]
             if always:
-                words = f"{names} comes {figure:.1f} times a second, and {name} = {limit_s:g} needs more than {1 / limit_s:g}"
+                needed = f"{name} = {limit_s:g} needs more than {1.0 / limit_s:g}"
+                words = f"{names} comes {figure:.1f} times a second, and {needed}"
                 found.append(error("rate", words, "raise the rate of the driver or of its cameras"))
             else:
                 words = f"{names} paused for {figure:.2f} s, longer than {name} = {limit_s:g}"
@@ -216,68 +212,31 @@ class Samples:
         return ""
 
     def _unit(self) -> list[Finding]:
-        """The size of the box as the driver has it against the layout's."""
-        factor = self._size()
-        if factor is not None:
-            for unit, many in UNITS.items():
-                for words, times in ((f"in {unit}", many), (f"{many:g} times too small", 1.0 / many)):
-                    if abs(factor / times - 1.0) < UNIT_TOLERANCE:
-                        right = self.config.unit_m / times
-                        text = f"the markers are {factor:.3g} times as far apart as in the layout: the driver sends {words}"
-                        if times < 1.0:
-                            text = f"the markers are {words} for the layout, with unit_m = {self.config.unit_m:g}"
-                        return [error("unit", text, f"set unit_m: {right:.4g} of mocap_node")]
-        # A body has no size, and a pusher neither: only where they are tells.
-        found = []
-        for what, points in (("box", self._body()), ("pusher", self.pusher_m[-HOW_MANY:])):
-            unit = self._unit_by_place(points)
-            if unit:
-                at = np.median(points, axis=0)
-                words = f"the {what} is seen at ({at[0]:.4g}, {at[1]:.4g}) m: its driver sends {unit}"
-                right = self.config.unit_m / UNITS[unit]
-                remedy = f"set unit_m: {right:.4g} of mocap_node; an arm's driver has to send metres"
-                found.append(error("unit", words, remedy))
-        return found
+        sizes = Sizes(
+            config=self.config,
+            layout=self.layout,
+            limits=self.limits,
+            origin_m=np.array(self.frames.table_from_mocap[:2]),
+            places_m=self.places_m,
+            body_m=self._bodies(),
+            clouds_m=self.clouds_m[-HOW_MANY:],
+            pusher_m=self.pusher_m[-HOW_MANY:],
+        )
+        return sizes.findings()
 
-    def _size(self) -> float | None:
-        """How many times further apart the markers are than in the layout; None when nobody knows."""
-        places = self.layout.places
-        if self.config.input in ("body_pose", "named_poses"):
-            return None
-        if self.clouds_m:
-            whole = [cloud for cloud in self.clouds_m if len(cloud) == self.layout.count]
-            if not whole:
-                return None
-            return float(np.median([_spread_m(cloud) for cloud in whole[-HOW_MANY:]]) / _spread_m(places))
-        seen = [
-            (index, np.nanmedian(np.array(self.places_m[name][-HOW_MANY:]), axis=0))
-            for index, name in enumerate(self.layout.names)
-            if any(np.isfinite(place).all() for place in self.places_m[name][-HOW_MANY:])
-        ]
-        if len(seen) < 2:
-            return None
-        found = np.array([place for _, place in seen])
-        return _spread_m(found) / _spread_m(places[[index for index, _ in seen]])
-
-    def _body(self) -> list[ndarray]:
-        """Places of the box, where it comes as a body [m; table]."""
+    def _bodies(self) -> list[ndarray]:
+        """Where the box is, if it comes as a body, as the driver says it [m; table]."""
         if self.config.input not in ("body_pose", "named_poses"):
             return []
-        first = [place for place in self.places_m[self.layout.names[0]] if np.isfinite(place).all()]
-        return first[-HOW_MANY:]
-
-    def _unit_by_place(self, points: list[ndarray]) -> str:
-        """The unit that would bring a point [m; table] into the workspace; "" when it is there, or nothing does."""
-        if not points:
-            return ""
-        allowed, at = region_of(self.limits), np.median(points, axis=0)
-        origin = np.array(self.frames.table_from_mocap[:2])
-        if float(allowed.outside_by(at)) < FAR_M:
-            return ""
-        inside = (
-            u for u, many in UNITS.items() if float(allowed.outside_by(origin + (at - origin) / many)) < FAR_M / 2
-        )
-        return next(inside, "")
+        found = []
+        for topic, source in self.inputs.items():
+            for one in self.record.of(topic)[-HOW_MANY:] if source.setting == "marker_topic" else []:
+                named = self.config.input == "named_poses"
+                pose = named_pose(one.message, self.config.body_name) if named else one.message.pose
+                if pose is not None:
+                    raw = position_of(pose.position) * self.config.unit_m
+                    found.append(Frames(self.frames).table_from(one.message.header.frame_id).apply(raw)[:2])
+        return found
 
     def _places(self) -> list[Finding]:
         """Pusher and box against the workspace."""
@@ -336,8 +295,3 @@ class Samples:
             if names:
                 found.append(warn("markers", f"{', '.join(names)} {words} in most frames", remedy))
         return found
-
-
-def _spread_m(points: Float[ndarray, "M 2"]) -> float:
-    """Largest distance between two of the points."""
-    return float(np.linalg.norm(points[:, None] - points[None], axis=-1).max())

@@ -19,6 +19,8 @@ from sgp_ros.doctor_settings import check_settings, sim_time
 from sgp_ros.doctor_tf import TF_TOPICS, check_tf
 from sgp_ros.doctor_words import check_punctuality, check_words, topics_of
 
+LOOKS = 2  # a second one where a node was found late
+
 
 def visit(namespace: str, seconds: float, tell: Callable[[str], None]) -> list[Finding]:
     """Everything that is wrong in a namespace, the worst first.
@@ -33,27 +35,34 @@ def visit(namespace: str, seconds: float, tell: Callable[[str], None]) -> list[F
     node = Node(OWN_NAME, context=context, enable_rosout=False, start_parameter_services=False)
     try:
         graph = Graph(node, namespace)
-        graph.look()
-        found = check_nodes(graph)
-        if not graph.parameters:
-            return ordered(found)
-        samples, problems = _samples(graph)
-        inputs = samples.inputs if samples else {}
-        topics = [*((topic, source.kind) for topic, source in inputs.items()), *topics_of(graph), *TF_TOPICS]
-        ears = Ears(node, topics, sim_time=sim_time(graph))
-        record = ears.listen(seconds, lambda passed_s: tell(f"listening: {passed_s:.0f} of {seconds:g} s"))
-        tell("judging")
-        found += problems
-        found += check_links(graph, links_of(graph, inputs))
-        found += check_settings(graph, record)
-        found += samples.findings(record) if samples else []
-        found += [*check_tf(graph, record, ears.deaf), *check_punctuality(graph, record)]
-        found += check_goal_given(graph)
-        found += check_words(graph, record, found)
-        return ordered(found)
+        for _ in range(LOOKS):
+            graph.look()
+            findings = _look(node, graph, seconds, tell)
+            if not graph.newcomers():
+                break
+        return ordered(findings)
     finally:
         node.destroy_node()
         context.try_shutdown()
+
+
+def _look(node: Node, graph: Graph, seconds: float, tell: Callable[[str], None]) -> list[Finding]:
+    found = check_nodes(graph)
+    if not graph.parameters:
+        return found
+    samples, problems = _samples(graph)
+    inputs = samples.inputs if samples else {}
+    topics = [*((topic, source.kind) for topic, source in inputs.items()), *topics_of(graph), *TF_TOPICS]
+    ears = Ears(node, topics, sim_time=sim_time(graph))
+    record = ears.listen(seconds, lambda passed_s: tell(f"listening: {passed_s:.0f} of {seconds:g} s"))
+    tell("judging")
+    found += problems
+    found += check_links(graph, links_of(graph, inputs))
+    found += check_settings(graph, record)
+    found += samples.findings(record) if samples else []
+    found += [*check_tf(graph, record, ears.deaf), *check_punctuality(graph, record)]
+    found += check_goal_given(graph)
+    return found + check_words(graph, record, found)
 
 
 def _samples(graph: Graph) -> tuple[Samples | None, list[Finding]]:

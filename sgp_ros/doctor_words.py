@@ -12,15 +12,14 @@ from sgp_core.types import Reason
 from sgp_ros.arm_output import PusherNodeConfig
 from sgp_ros.doctor_ears import Record
 from sgp_ros.doctor_findings import WAITING, Finding, Severity, error, info, remedy_of, warn
-from sgp_ros.doctor_graph import Graph
-from sgp_ros.doctor_links import DIAGNOSTICS, NEEDED, arm_link
+from sgp_ros.doctor_graph import NEEDED, Graph
+from sgp_ros.doctor_links import DIAGNOSTICS, arm_link
 from sgp_ros.rig_files import resolved
 
 STATUS = "diagnostic_msgs/msg/DiagnosticStatus"
 REPORTS_HZ = 20.0  # of pusher_state
 # A timer that comes less often than this share of its rate waits for the processor.
 PUNCTUAL = 0.6
-DIAGNOSTICS_GAP_S = 2.5  # of reports that come once a second
 MISSED = 0.3  # share of the control cycles
 KEPT_WAITING_S = 0.5
 
