@@ -80,8 +80,8 @@ def check_nodes(graph: Graph) -> list[Finding]:
         error(
             "nodes",
             f"{node} is missing in the namespace /{graph.namespace}",
-            f"start it: ros2 run sgp_ros {node} --ros-args -r __ns:=/{graph.namespace}, or rig.launch.py with the rest"
-            f"{_elsewhere(graph, [node])}",
+            f"start it: ros2 run sgp_ros {node} --ros-args -r __ns:=/{graph.namespace}, or rig.launch.py with the rest;"
+            f" one that runs and is not seen hangs, or has another ROS_DOMAIN_ID{_elsewhere(graph, [node])}",
         )
         for node in missing
     ]
@@ -95,8 +95,8 @@ def check_nodes(graph: Graph) -> list[Finding]:
                 )
             )
     for node in graph.unanswered:
-        words = f"{node} does not tell its parameters: it hangs, has just died, or its processor is too busy"
-        found.append(error("nodes", words, f"look at its log and at `top`, and start {node} anew"))
+        words = f"{node} does not tell its parameters: it still starts, hangs, has died, or its processor is too busy"
+        found.append(error("nodes", words, f"look at its log and at `top`; if it stays so, start {node} anew"))
     return found
 
 

@@ -103,8 +103,10 @@ class Samples:
             right = any(end.kind == source.kind for end in self.graph.publishers(topic))
             if right and not self.record.of(topic):
                 groups[source.setting].append(topic)
+        # A box is placed by a few of its markers.
+        placed = any(not isinstance(one.found, Fault) for one in self.judged[-HOW_MANY:])
         return [
-            error(
+            (warn if placed else error)(
                 "driver",
                 f"{several(topics)} has a publisher and was silent for {self._listened_s:.1f} s",
                 "see whether the driver is connected and activated, and tracks the object",
