@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "test"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "test"))
 
 from doctor_cases import CASES, RIGS
 from ros_graph import Graph
@@ -57,7 +58,8 @@ def main() -> int:
                 ]
                 what = f"{found['severity']} {found['check']}"
                 row = (case.broken, what, found["words"], found["remedy"], ", ".join(others))
-                print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |", flush=True)
+                cells = (cell.replace("|", "\\|").replace(f"{ROOT}/", "") for cell in row)
+                print("| " + " | ".join(cells) + " |", flush=True)
     if missed:
         print(f"not as it should be: {', '.join(missed)}", file=sys.stderr)
     return 1 if missed else 0

@@ -152,7 +152,9 @@ class Samples:
         limit_s = self.graph.config("mpc_node", MpcConfig).state_timeout_s
         groups: dict[str, list[tuple[str, float]]] = defaultdict(list)
         for topic in self.inputs:
-            stamps = [(one.stamp_s, one.ros_s) for one in self.record.of(topic) if one.stamp_s is not None]
+            heard = self.record.of(topic)
+            # ROS time is 0 before the first /clock.
+            stamps = [(one.stamp_s, one.ros_s) for one in heard if one.stamp_s is not None and one.ros_s > 0.0]
             if not stamps:
                 continue
             if all(stamp_s == 0.0 for stamp_s, _ in stamps):

@@ -75,7 +75,7 @@ def _clock(graph: Graph, record: Record) -> list[Finding]:
         found.append(error("clock", words, "set use_sim_time alike for every node, false on a real rig"))
     publishers = graph.publishers("/clock")
     if not publishers:
-        words = f"{', '.join(follow)} wait for /clock (use_sim_time), and nobody publishes it: their time stands still"
+        words = f"use_sim_time is set in {', '.join(follow)}, and nobody publishes /clock: their time stands still"
         found.append(error("clock", words, "set use_sim_time: false, or start what plays /clock (`sgp play`)"))
     elif len({one.ros_s for one in record.of("/clock")}) < 2:
         words = "/clock stands still, and with it every node that follows it (use_sim_time)"
