@@ -11,13 +11,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "test"))
+sys.path.insert(0, str(ROOT / "test"))  # the cases lie beside the tests that take some
 
-from doctor_cases import CASES, RIGS
-from ros_graph import Graph
+from doctor_cases import CASES, RIGS  # noqa: E402
+from ros_graph import Graph  # noqa: E402
 
-from sgp_ros.doctor_findings import Severity, as_dicts
-from sgp_ros.doctor_visit import visit
+from sgp_ros.doctor_findings import Severity, as_dicts  # noqa: E402
+from sgp_ros.doctor_visit import visit  # noqa: E402
 
 LISTEN_S = 4.0
 
