@@ -29,7 +29,7 @@ SECOND_LAYOUT = share_path("config", "examples") / "second_rig" / "layout.yaml"
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 STUCK = "import rclpy, signal; rclpy.init(); n = rclpy.create_node('pusher_node', namespace='stuck'); signal.pause()"
 Mend = Callable[[], object]
-START_S = 90.0  # three nodes at once on a busy machine
+START_S = 300.0  # on a machine that does much else besides; for the tests pytest has a limit of its own
 DRIVER: dict[str, object] = {"marker_topic": "/vrpn_mocap/{name}/pose", "pusher_topic": "/vrpn_mocap/pusher/pose"}
 SLOW: dict[str, object] = {"marker_rate_hz": 5.0, "dropout": 0.7}
 FAR: dict[str, object] = {"table_from_mocap": "[3.0,0.0,0.0,0.0,0.0,0.0]"}
