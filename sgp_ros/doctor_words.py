@@ -22,6 +22,9 @@ REPORTS_HZ = 20.0  # of pusher_state
 PUNCTUAL = 0.6
 MISSED = 0.3  # share of the control cycles
 KEPT_WAITING_S = 0.5
+_WAITING = {str(reason) for reason in WAITING}
+# Warnings of a node that nobody has to wait for: something has stopped.
+_STOPPED = {str(reason) for reason in (Reason.NO_STATE, Reason.STALE_STATE, Reason.NO_PUSHER)}
 
 
 def topics_of(graph: Graph) -> list[tuple[str, str]]:
@@ -40,25 +43,22 @@ def check_words(graph: Graph, record: Record, others: Sequence[Finding]) -> list
         others: what was found otherwise; where an error is among them, a node's complaint is only what follows of it.
     """
     explained = any(finding.severity == Severity.ERROR for finding in others)
+    told = last_words(graph, record)
+    reasons = {node: values_of(status).get("reason", "") for node, status in told.items()}
+    # What mpc_node only passes on of pusher_node is told once.
+    if "pusher_node" in told and reasons.get("mpc_node") in (reasons["pusher_node"], Reason.PUSHER_FAULT):
+        del told["mpc_node"]
     found = []
-    for node, status in last_words(graph, record).items():
-        reason = values_of(status).get("reason", "")
+    for node, status in told.items():
+        reason = reasons[node]
         if status.level == DiagnosticStatus.OK:
             continue
-        words = f"{node} says {reason}: {status.message}"
-        if reason in {str(code) for code in WAITING} or explained:
-            found.append(info("status", words, remedy_of(reason)))
+        if reason in _WAITING or explained:
+            level = info
         else:
             level = error if status.level == DiagnosticStatus.ERROR or reason in _STOPPED else warn
-            found.append(level("status", words, remedy_of(reason)))
-    told = {node: values_of(status).get("reason") for node, status in last_words(graph, record).items()}
-    # What mpc_node waits for because pusher_node says so is told once.
-    echoed = told.get("mpc_node") in (told.get("pusher_node"), Reason.PUSHER_FAULT) and "pusher_node" in told
-    return [one for one in found if not (echoed and one.words.startswith("mpc_node says") and "pusher" in one.words)]
-
-
-# Warnings of a node that nobody has to wait for: something has stopped.
-_STOPPED = {str(code) for code in (Reason.NO_STATE, Reason.STALE_STATE, Reason.NO_PUSHER)}
+        found.append(level("status", f"{node} says {reason}: {status.message}", remedy_of(reason)))
+    return found
 
 
 def last_words(graph: Graph, record: Record) -> dict[str, DiagnosticStatus]:
