@@ -13,7 +13,7 @@ from sgp_core.config import PusherConfig
 from sgp_core.follower import Follower, limited
 from sgp_core.frames import Transform
 from sgp_core.line import Ahead
-from sgp_core.pusher import PAUSE_S, PusherReference
+from sgp_core.pusher import NOT_MEASURED, PAUSE_S, PusherReference
 from sgp_core.safety import MEASURED_SLACK_M, Fault, check_place, region_of
 from sgp_core.types import Reason
 
@@ -224,12 +224,12 @@ class Arm:
         """Why the arm may not be released; None when it may."""
         reference, config = self.reference, self.reference.config
         if reference.fault is not None:
-            text = f"a fault is latched: {reference.fault.text}; mend it and call ~/clear_fault first"
+            text = f"a fault is latched: {reference.fault.text}; mend it and call pusher_node/clear_fault first"
             return Fault(reason=Reason.PUSHER_FAULT, text=text)
         if not self.connected:
             return Fault(reason=Reason.NO_PUSHER, text="nobody takes the commands; start the arm's controller")
         if reference.measured_m is None or not reference.fresh:
-            return Fault(reason=Reason.NO_PUSHER, text="waiting for the measured pusher position")
+            return Fault(reason=Reason.NO_PUSHER, text=NOT_MEASURED)
         wrong = check_place("the pusher", reference.measured_m, config, MEASURED_SLACK_M)
         if wrong is not None:
             return wrong
@@ -263,7 +263,7 @@ class Arm:
         if reference.fault is None and reference.enabled and not self._released:
             refused = self.refusal()
             if refused is None:
-                return Fault(reason=Reason.APPROACHING, text="about to be released")
+                return Fault(reason=Reason.APPROACHING, text="the arm is about to be released")
             waiting = refused.reason == Reason.NO_PUSHER
             return refused if waiting else Fault(reason=Reason.PUSHER_DISABLED, text=f"not released: {refused.text}")
         condition = reference.condition()

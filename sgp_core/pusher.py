@@ -22,6 +22,7 @@ HISTORY_S = 2.0
 BORDER_SLACK_M = 0.01
 # After a longer pause of this process, or a jump of the clock, the rest of a line is not caught up with: it is dropped.
 PAUSE_S = 0.1
+NOT_MEASURED = "waiting for the measured pusher position; is mocap_node running, does the driver track the pusher?"
 
 
 class PusherReference:
@@ -166,7 +167,7 @@ class PusherReference:
     def latch_silence(self, now_s: float) -> Fault:
         """Hold, because the measurements have stopped in the middle of a motion."""
         limit = f"pusher_timeout_s is {self.config.pusher_timeout_s:g}"
-        text = f"no pusher measurement for {self._silence_s:.3f} s, {limit}"
+        text = f"no pusher measurement for {self._silence_s:.3f} s during a motion, {limit}; is the pusher tracked?"
         return self.latch(Fault(reason=Reason.NO_PUSHER, text=text), now_s)
 
     # --- output ----------------------------------------------------------------------------------------------------
@@ -189,9 +190,11 @@ class PusherReference:
         if self.fault is not None:
             return self.fault
         if not self.enabled:
-            return Fault(reason=Reason.PUSHER_DISABLED, text="disabled; call ~/enable with true to let it move")
+            return Fault(
+                reason=Reason.PUSHER_DISABLED, text="disabled; call pusher_node/enable with true to let it move"
+            )
         if not self.fresh:
-            return Fault(reason=Reason.NO_PUSHER, text="waiting for the measured pusher position")
+            return Fault(reason=Reason.NO_PUSHER, text=NOT_MEASURED)
         return Fault(reason=Reason.RUNNING, text="ready for steps")
 
     # --- the line --------------------------------------------------------------------------------------------------

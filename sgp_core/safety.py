@@ -44,7 +44,8 @@ def check_age(stamp_s: float, now_s: float, timeout_s: float) -> Fault | None:
     age_s = now_s - stamp_s
     if age_s > timeout_s:
         return Fault(
-            reason=Reason.STALE_STATE, text=f"the state is {age_s:.3f} s old, state_timeout_s is {timeout_s:g}"
+            reason=Reason.STALE_STATE,
+            text=f"the state is {age_s:.3f} s old, state_timeout_s is {timeout_s:g}; see driver and mocap_node",
         )
     if age_s < -FUTURE_TOLERANCE_S:
         text = f"the state is stamped {-age_s:.3f} s in the future; synchronise the clocks of driver and controller"

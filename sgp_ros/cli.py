@@ -22,6 +22,7 @@ from sgp_ros.bag_states import Reading
 from sgp_ros.bench import bench
 from sgp_ros.check import check
 from sgp_ros.collect import collect_command
+from sgp_ros.doctor import doctor
 from sgp_ros.evaluate import evaluate
 from sgp_ros.metrics_table import metrics_table
 from sgp_ros.options import (
@@ -56,6 +57,7 @@ app.add_typer(dataset.app, name="dataset")
 app.command()(bench)
 app.command()(check)
 app.command("collect")(collect_command)
+app.command()(doctor)
 app.command()(evaluate)
 app.command()(replay)
 app.command()(train)

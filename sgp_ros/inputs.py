@@ -104,7 +104,7 @@ class Inputs:
             enabled: in a dry run the pusher is not asked.
         """
         if now_s <= 0.0:
-            return Fault(reason=Reason.NO_STATE, text="ROS time is 0, waiting for /clock")
+            return Fault(reason=Reason.NO_STATE, text="ROS time is 0: use_sim_time is set, and nobody publishes /clock")
         state, bad_state = self.state, self.bad_state
         if state is None:
             return bad_state or Fault(reason=Reason.NO_STATE, text="no state yet; is mocap_node running?")
@@ -116,7 +116,9 @@ class Inputs:
         if wrong is not None:
             return wrong
         if self.goal is None:
-            return Fault(reason=Reason.NO_GOAL, text="no goal; publish goal_pose or goal_markers")
+            return Fault(
+                reason=Reason.NO_GOAL, text="no goal yet; publish goal_pose or goal_markers, or set the parameter goal"
+            )
         return self._pusher_obstacle(state, steady_s, planner) if enabled else None
 
     def _pusher_obstacle(self, state: State, steady_s: float, limits: LimitsConfig) -> Fault | None:
@@ -136,4 +138,5 @@ class Inputs:
         # Only the node itself can tell "waiting" from a latched fault of the same reason.
         if reason in (Reason.PUSHER_DISABLED, Reason.APPROACHING, Reason.NO_PUSHER) and not pusher.faulted:
             return Fault(reason=reason, text=f"pusher: {pusher.condition.text}")
-        return Fault(reason=Reason.PUSHER_FAULT, text=f"pusher fault {reason}: {pusher.condition.text}")
+        text = f"pusher fault {reason}: {pusher.condition.text}; mend it, then call pusher_node/clear_fault"
+        return Fault(reason=Reason.PUSHER_FAULT, text=text)

@@ -137,15 +137,17 @@ def pusher_report_to_msg(pusher: PusherReport, extra: Mapping[str, object]) -> D
 
 
 _WARNINGS = {
-    Reason.DRY_RUN, Reason.NO_GOAL, Reason.NO_STATE, Reason.STALE_STATE, Reason.NO_PUSHER, Reason.PUSHER_DISABLED,
-    Reason.APPROACHING, Reason.LATE_STEP,
+    Reason.DRY_RUN, Reason.NO_GOAL, Reason.NO_STATE, Reason.NO_PUSHER, Reason.PUSHER_DISABLED, Reason.APPROACHING,
+    Reason.LATE_STEP,
 }  # fmt: skip
 
 
 def level_of(reason: Reason) -> bytes:
-    """OK while all is well, WARN while waiting for somebody, ERROR when something is wrong."""
+    """OK while all is well, WARN while waiting for somebody, STALE for data too old, ERROR when something is wrong."""
     if reason in (Reason.RUNNING, Reason.GOAL_REACHED):
         return DiagnosticStatus.OK
+    if reason == Reason.STALE_STATE:
+        return DiagnosticStatus.STALE
     return DiagnosticStatus.WARN if reason in _WARNINGS else DiagnosticStatus.ERROR
 
 

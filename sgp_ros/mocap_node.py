@@ -38,7 +38,7 @@ class MocapNode(SgpNode):
         self._layout = load_layout(own.layout_file)
         self._perception = Perception(self._layout, config)
         self._counts: Counter[str] = Counter()
-        self._last = Fault(reason=Reason.NO_STATE, text="no frame yet")
+        self._last = Fault(reason=Reason.NO_STATE, text="no markers have come yet; start the motion-capture driver")
         self._pusher_fault: tuple[float, str] | None = None
         self._apart_s = 0.0  # age of the last state's stamp when it was published
         self._last_frame_s = self._last_state_s = self.steady_s()
@@ -140,7 +140,7 @@ class MocapNode(SgpNode):
             "last_refusal": self._sources.refusal,
             **{name: quality.words() for name, quality in self._perception.estimator.quality.items()},
         }
-        return messages.report("sgp/mocap_node", self._condition(), values)
+        return messages.report(self.report_name, self._condition(), values)
 
 
 def main() -> int:

@@ -246,7 +246,7 @@ class MpcNode(SgpNode):
         # Planning took time: the world is looked at again, and the state planned from has to be good still.
         refused = self._obstacle(newest=True) or self._refusal(outcome, step, now_s)
         if refused is None and not self._enabled:
-            refused = Fault(reason=Reason.DRY_RUN, text="planned, not sent: call ~/enable with true to push")
+            refused = Fault(reason=Reason.DRY_RUN, text="planned, not sent: call mpc_node/enable with true to push")
         if refused is not None:
             self._report(_with_plan_time(refused, outcome.wall_s))
             return
@@ -349,8 +349,8 @@ class MpcNode(SgpNode):
         """The same as on `status`."""
         bundle = {"bundle": self._bundle.path, "bundle_sha256": self._bundle.sha256}
         values = {**self._values(), **bundle, "bundle_refused": self._bundle_refused}
-        condition = self._condition or Fault(reason=Reason.NO_STATE, text="starting")
-        return messages.report("sgp/mpc_node", condition, values)
+        condition = self._condition or Fault(reason=Reason.NO_STATE, text="started, and not looked at any state yet")
+        return messages.report(self.report_name, condition, values)
 
     # --- services --------------------------------------------------------------------------------------------------
 

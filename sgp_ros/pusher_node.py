@@ -106,7 +106,9 @@ class PusherNode(SgpNode):
         if condition != self._reported:
             fault = reference.fault
             if fault is not None and self._reported[:1] != condition[:1]:
-                self.get_logger().error(f"fault {fault.reason}: {fault.text}; mend it, then call ~/clear_fault")
+                self.get_logger().error(
+                    f"fault {fault.reason}: {fault.text}; mend it, then call pusher_node/clear_fault"
+                )
         self._reported, self._report_at_s = condition, self.steady_s() + STATE_PERIOD_S
         now_s = self.now_s()
         pusher = convert.PusherReport(
@@ -158,10 +160,21 @@ class PusherNode(SgpNode):
         return response
 
     def diagnostics(self) -> DiagnosticStatus:
-        """Counters of samples and steps."""
+        """Where it is and should be, counters of samples and steps."""
         names = ("steps", "refused_steps", "old_pusher_samples", "bad_pusher_samples")
         counts = {name: self._counts[name] for name in names}
-        return messages.report("sgp/pusher_node", self._arm.condition(), {**counts, "last_refused": self._refused})
+        reference = self._arm.reference
+        x_m, y_m = (math.nan, math.nan) if reference.measured_m is None else reference.measured_m.tolist()
+        values: dict[str, object] = {
+            "enabled": reference.enabled,
+            "arm_listens": self._output.connected,
+            "measured_x_m": x_m,
+            "measured_y_m": y_m,
+            "measured_height_m": self._arm.measured_height_m,
+            **counts,
+            "last_refused": self._refused,
+        }
+        return messages.report(self.report_name, self._arm.condition(), values)
 
     def close(self) -> bool:
         """Come to rest within the caps, in place and at the height of now: nobody watches a way up any more."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from numpy import ndarray
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -17,6 +18,7 @@ from sgp_core.config import Config, SimConfig, setting
 from sgp_core.errors import InputError
 from sgp_core.safety import Fault
 from sgp_core.sim.rig import TOOL_HEIGHT_M, Rig
+from sgp_core.types import Reason
 from sgp_ros import convert, messages
 from sgp_ros.mocap_node import load_layout
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
@@ -153,6 +155,13 @@ class RigSimNode(SgpNode):
             self._cloud.publish(messages.cloud_to_msg(stamp_s, convert.MOCAP, self._random.permutation(seen)))
         x_m, y_m, z_m = pusher
         self._pusher.publish(messages.pose_to_msg(stamp_s, x_m, y_m, z_m=z_m, frame=convert.MOCAP))
+
+    def diagnostics(self) -> DiagnosticStatus:
+        """That this is a simulation, and what it plays."""
+        x_m, y_m, yaw_rad = self._rig.box_pose()
+        text = f"simulated: camera at {self._config.marker_rate_hz:g} Hz and arm; nothing of this is real"
+        values: dict[str, object] = {"frames": self._frames, "box_x_m": x_m, "box_y_m": y_m, "box_yaw_rad": yaw_rad}
+        return messages.report(self.report_name, Fault(reason=Reason.RUNNING, text=text), values)
 
     def _release(self) -> None:
         while self._waiting and self._waiting[0][0] <= self.steady_s():

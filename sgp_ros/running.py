@@ -74,6 +74,11 @@ class SgpNode(Node):
         """Time that never pauses and is never set back [s]."""
         return convert.clock_seconds(self.steady_clock.now().nanoseconds)
 
+    @property
+    def report_name(self) -> str:
+        """The node's name on /diagnostics: that of two rigs differs by the namespace."""
+        return str(self.get_fully_qualified_name()).lstrip("/")
+
     def diagnostics(self) -> DiagnosticStatus | None:
         """The node's entry on /diagnostics; None while there is nothing to say."""
         return None

@@ -11,11 +11,14 @@ import tty
 from dataclasses import dataclass
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import Vector3Stamped
 from std_msgs.msg import Header
 
 from sgp_core.config import Config, setting
 from sgp_core.errors import InputError
+from sgp_core.safety import Fault
+from sgp_core.types import Reason
 from sgp_ros import messages
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SgpNode, run
 
@@ -128,6 +131,15 @@ class TeleopNode(SgpNode):
 
     def _say(self, text: str) -> None:
         print(text, flush=True)  # noqa: T201  (a terminal is all that it has)
+
+    def diagnostics(self) -> DiagnosticStatus:
+        """What the keys do, and whether somebody else sends steps as well."""
+        others = self.count_publishers("step") - 1
+        text = f"steps by keyboard, {'pushing' if self._way.any() else 'standing'}; {self._demonstration}"
+        if others:
+            text += "; another node sends steps, too: disable mpc_node"
+        values: dict[str, object] = {"speed_mps": self._speed_mps, "other_senders": others}
+        return messages.report(self.report_name, Fault(reason=Reason.RUNNING, text=text), values)
 
     def close(self) -> bool:
         """Stand, and give the terminal back as it was."""

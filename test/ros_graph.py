@@ -122,6 +122,10 @@ class Graph:
         del self._processes[label]  # `wait` looks for those that ended by themselves
         return code, time.monotonic() - started_s
 
+    def send(self, label: str, number: signal.Signals) -> None:
+        """Send one signal, and do not wait."""
+        self._processes[label].send_signal(number)
+
     def wait_exit(self, label: str) -> int:
         """Exit code of a process that ends by itself."""
         return self._processes[label].wait(TIMEOUT_S)

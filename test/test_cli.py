@@ -106,6 +106,7 @@ def test_help_lists_the_commands(monkeypatch, capsys):
         "collect",
         "dataset",
         "demo",
+        "doctor",
         "evaluate",
         "info",
         "play",
