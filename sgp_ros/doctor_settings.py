@@ -143,7 +143,7 @@ def _rates(graph: Graph) -> list[Finding]:
 
 def _bundle(graph: Graph) -> list[Finding]:
     """The bundle of mpc_node against the layout of mocap_node and the steps of pusher_node."""
-    from sgp_core.bundle import read_index  # brings torch, which takes a second
+    from sgp_core.bundle_files import read_index  # brings torch, which takes a second
 
     given = graph.config("mpc_node", MpcNodeConfig).bundle
     path = Path(given) if given else share_path("models", "default")
