@@ -28,7 +28,7 @@ from sgp_ros.inputs import Inputs
 from sgp_ros.mpc_settings import MpcNodeConfig
 from sgp_ros.plan_record import PlanRecord
 from sgp_ros.planning import Job, Outcome, PlanWorker
-from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
+from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SIGN_OF_LIFE_S, SgpNode, run
 from sgp_ros.steps_sent import StepsSent
 
 WATCH_PERIOD_S = 0.05
@@ -93,6 +93,8 @@ class MpcNode(SgpNode):
         wanted = self._wanted()
         if wanted == (self._planner, self._mpc):
             return
+        if wanted[1].rate_hz != self._mpc.rate_hz:  # which begins a period anew; in a storm of settings none would end
+            self._timer.timer_period_ns = round(convert.NS / wanted[1].rate_hz)
         self._planner, self._mpc = wanted
         # The carry stays: a new weight or horizon does not throw the warm start away.
         self._controller = Controller(self._bundle, self._planner, self._mpc)
@@ -112,7 +114,6 @@ class MpcNode(SgpNode):
         changed = self.settings.changed()
         if changed:
             self._take_settings()
-            self._timer.timer_period_ns = round(convert.NS / self._mpc.rate_hz)
         if "goal" in changed:
             self._goals.take_named()
 
@@ -241,10 +242,11 @@ class MpcNode(SgpNode):
         if refused is None and not self._enabled:
             refused = Fault(reason=Reason.DRY_RUN, text="planned, not sent: call ~/enable with true to push")
         if refused is not None:
-            self._report(_with_plan_time(refused, outcome.wall_s))
+            self._report(outcome.blamed(refused))
             return
+        untaken = self._sent.untaken(self._inputs.pusher, now_s)
         self._send(step, decision.plan, outcome.job, now_s)
-        self._report(Fault(reason=Reason.RUNNING, text=step.reason))
+        self._report(untaken or Fault(reason=Reason.RUNNING, text=step.reason), sent=True)
 
     def _send(self, step: Step, plan: Plan | None, job: Job, now_s: float) -> None:
         """A plan that ended early begins now: a stamp from the future would outlast a hold."""
@@ -284,12 +286,14 @@ class MpcNode(SgpNode):
             self._time_set_back()
         self._now_s = now_s
         obstacle = self._obstacle(newest=False)
+        silent_s = self.steady_s() - self._reported_s
         if obstacle is None:
+            if self._condition is not None and silent_s >= SIGN_OF_LIFE_S:
+                self._publish_status(self._condition)  # plans are few; whoever listens must not take that for an end
             return
-        # At once when it is news, and now and then for whoever came later: while ROS time stands still, no control
-        # cycle repeats it.
+        # At once when it is news, and now and then for those who came later: without ROS time no control cycle says it.
         news = self._condition is None or obstacle.reason != self._condition.reason
-        if news or self.steady_s() - self._reported_s >= REPEAT_S:
+        if news or silent_s >= REPEAT_S:
             self._report(obstacle)
 
     def _time_set_back(self) -> None:
@@ -299,11 +303,11 @@ class MpcNode(SgpNode):
         self._restart()
         self._timer.reset()  # else it would sleep until time has caught up
 
-    def _restart(self) -> None:
+    def _restart(self, *, same_time: bool = False) -> None:
         self._carry = initial_carry(self._seed)
         self._generation += 1
         self._planned_from_s = 0.0
-        self._sent.forget()
+        self._sent.forget(same_time=same_time)
 
     def _hold(self) -> None:
         """Stop a step under way.
@@ -319,26 +323,31 @@ class MpcNode(SgpNode):
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
-    def _report(self, condition: Fault) -> None:
-        """Publish the status; anything but RUNNING ends a step under way."""
-        if condition.reason in (Reason.PUSHER_DISABLED, Reason.PUSHER_FAULT):
+    def _report(self, condition: Fault, *, sent: bool = False) -> None:
+        """Publish the status; anything but RUNNING ends a step under way, unless that was `sent` just now."""
+        if sent:
+            pass
+        elif condition.reason in (Reason.PUSHER_DISABLED, Reason.PUSHER_FAULT):
             # The pusher holds already, and would only refuse another step; the last one was not carried out.
             self._sent.stopped(self.now_s())
         elif condition.reason == Reason.GOAL_REACHED and self._sent.ends_at(self._inputs.goal, self._controller.is_at):
             pass  # it counts as reached a little before
         elif condition.reason != Reason.RUNNING:
             self._hold()
-        if condition.reason not in (Reason.RUNNING, Reason.GOAL_REACHED):
+        if not sent and condition.reason not in (Reason.RUNNING, Reason.GOAL_REACHED):
             self._generation += 1  # no step from before this may be sent after it
         if self._condition is None or condition.reason != self._condition.reason:
             self.get_logger().info(f"{condition.reason}: {condition.text}")
-        self._condition, self._reported_s = condition, self.steady_s()
+        self._condition = condition
+        self._publish_status(condition)
+
+    def _publish_status(self, condition: Fault) -> None:
+        self._reported_s = self.steady_s()
         self._status.publish(messages.report("sgp/mpc", condition, self._values()))
 
     def _values(self) -> dict[str, object]:
-        state = self._inputs.state
-        age_ms = float("nan") if state is None else (self.now_s() - state.stamp_s) * 1e3
-        return {**self._record.values(), "state_age_ms": age_ms, "enabled": self._enabled}
+        age_ms = self._inputs.age_s(self.now_s()) * 1e3
+        return self._record.values() | {"state_age_ms": age_ms, "enabled": self._enabled}
 
     def _publish_plan(self, plan: Plan, goal: Goal) -> None:
         # Built only while somebody looks.
@@ -357,9 +366,7 @@ class MpcNode(SgpNode):
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._hold()
-        last_stamp_s, held_s = self._sent.last_stamp_s, self._sent.held_s
-        self._restart()
-        self._sent.last_stamp_s, self._sent.held_s = last_stamp_s, held_s  # the pusher remembers it too
+        self._restart(same_time=True)
         response.success = True
         response.message = "the warm start is forgotten, a step under way is stopped; the goal stays"
         return response
@@ -380,13 +387,6 @@ class MpcNode(SgpNode):
         if not ended:
             self.get_logger().warning(f"the last plan did not end within {JOIN_S:g} s and is abandoned")
         return ended
-
-
-def _with_plan_time(refused: Fault, wall_s: float) -> Fault:
-    """A state can be too old because the driver is slow, or because planning is: tell which."""
-    if refused.reason != Reason.STALE_STATE:
-        return refused
-    return Fault(reason=refused.reason, text=f"{refused.text}; planning from it took {wall_s:.3f} s of that")
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, Vector3Stamped
@@ -18,7 +19,7 @@ from sgp_core.types import Reason
 from sgp_ros import convert, messages
 from sgp_ros.arm_output import ArmOutput, PusherNodeConfig
 from sgp_ros.convert_arm import tool_pose_of
-from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
+from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SIGN_OF_LIFE_S, SgpNode, run
 
 STATE_PERIOD_S = 0.05
 WARN_EVERY_S = 2.0
@@ -40,10 +41,12 @@ class PusherNode(SgpNode):
         self._counts: Counter[str] = Counter()
         self._refused = ""
         self._ticked_s = self.steady_s()
+        self._controller_s: float | None = None  # when mpc_node was last heard, steady; None when it never was
         self._output = ArmOutput(self, own, self.settings.get(FramesConfig))
         self._state = self.create_publisher(DiagnosticArray, "pusher_state", REPORT_QOS)
         self.create_subscription(Vector3Stamped, "step", self._on_step, RELIABLE_QOS)
         self.create_subscription(PoseStamped, "pusher_pose", self._on_pusher, SENSOR_QOS)
+        self.create_subscription(DiagnosticStatus, "status", self._on_status, REPORT_QOS)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/clear_fault", self._on_clear_fault)
         # Steady, because a ROS-time timer freezes with /clock, and then nobody would watch the pusher.
@@ -81,6 +84,17 @@ class PusherNode(SgpNode):
             self.get_logger().warning(self._refused, throttle_duration_sec=WARN_EVERY_S)
         self._publish_state()
 
+    def _on_status(self, _message: DiagnosticStatus) -> None:
+        self._controller_s = self.steady_s()
+
+    def _said(self) -> Fault:
+        """The arm's condition, and whether the controller has gone: steps may still come, as from teleop_node."""
+        condition = self._arm.condition()
+        silent_s = 0.0 if self._controller_s is None else self.steady_s() - self._controller_s
+        if silent_s <= 2.0 * SIGN_OF_LIFE_S:
+            return condition
+        return replace(condition, text=f"{condition.text}; no status for {silent_s:.0f} s, is mpc_node running?")
+
     def _on_tick(self) -> None:
         now_s, steady_s = self.now_s(), self.steady_s()
         if now_s <= 0.0:
@@ -110,7 +124,7 @@ class PusherNode(SgpNode):
         now_s = self.now_s()
         pusher = convert.PusherReport(
             stamp_s=now_s,
-            condition=self._arm.condition(),
+            condition=self._said(),
             reference_m=reference.target(now_s),
             step_stamp_ns=self._step_stamp_ns,
             step_duration_s=reference.config.step_duration_s,
@@ -151,7 +165,7 @@ class PusherNode(SgpNode):
         """Counters of samples and steps."""
         names = ("steps", "refused_steps", "old_pusher_samples", "bad_pusher_samples")
         counts = {name: self._counts[name] for name in names}
-        return messages.report("sgp/pusher_node", self._arm.condition(), {**counts, "last_refused": self._refused})
+        return messages.report("sgp/pusher_node", self._said(), {**counts, "last_refused": self._refused})
 
     def close(self) -> bool:
         """Come to rest within the caps, in place and at the height of now: nobody watches a way up any more."""
