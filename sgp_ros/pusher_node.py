@@ -165,7 +165,11 @@ class PusherNode(SgpNode):
         """Counters of samples and steps."""
         names = ("steps", "refused_steps", "old_pusher_samples", "bad_pusher_samples")
         counts = {name: self._counts[name] for name in names}
-        return messages.report("sgp/pusher_node", self._said(), {**counts, "last_refused": self._refused})
+        said = self._said()
+        status = messages.report("sgp/pusher_node", said, {**counts, "last_refused": self._refused})
+        if said != self._arm.condition():
+            status.level = max(status.level, DiagnosticStatus.WARN)
+        return status
 
     def close(self) -> bool:
         """Come to rest within the caps, in place and at the height of now: nobody watches a way up any more."""

@@ -18,6 +18,12 @@ from fault_watch import Words
 STORM_S, STORM_GOALS = 3.0, 1000
 FULL_DISK_KB = 200
 SPIN = "while True: pass"
+COUNT = """
+from pathlib import Path
+from sgp_ros.bags import Bag
+with Bag(Path("{}/bag")) as bag:
+    print("->", sum(1 for _ in bag.messages(set(bag.topics))), "messages can be read")
+"""
 
 
 class Action(Protocol):
@@ -92,13 +98,14 @@ class FullDisk:
         )
         isolate = ["unshare", "--mount", "--map-root-user"]
         if subprocess.run([*isolate, "mount", "-t", "tmpfs", "none", str(folder)], capture_output=True).returncode == 0:
-            process = scene.spawn(*isolate, "sh", "-c", mounted)
+            process = scene.spawn(*isolate, "sh", "-c", f"{mounted} && {record}; {count}")
         else:
-            process = scene.spawn("bash", "-c", f"ulimit -f {FULL_DISK_KB}; {record}")
+            process = scene.spawn("bash", "-c", f"(ulimit -f {FULL_DISK_KB}; {record}); {count}")
         while process.poll() is None:
             scene.observe(0.1)
         output, _ = process.communicate()
-        return [Words(time.time(), f"sgp record (exit code {process.returncode})", "", " ".join(output.split()), 2)]
+        words = " ".join(output.split()).rpartition("error: ")[2]
+        return [Words(time.time(), "sgp record", "", words, 2)]
 
     def undo(self, scene: Scene) -> None:
         shutil.rmtree(scene.folder / "full_disk")

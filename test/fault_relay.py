@@ -24,7 +24,7 @@ from rosgraph_msgs.msg import Clock
 from sgp_core.layout import MarkerLayout
 from sgp_core.share import share_path
 from sgp_ros.convert import NS
-from sgp_ros.running import SgpNode, run
+from sgp_ros.running import SENSOR_QOS, SgpNode, run
 
 MARKERS = tuple(f"vrpn_mocap/{name}/pose" for name in MarkerLayout.load(share_path("config", "layout.yaml")).names)
 PUSHER_SOURCE = "vrpn_mocap/pusher/pose"
@@ -125,10 +125,9 @@ class FaultRelay(SgpNode):
         self.create_timer(RELEASE_PERIOD_S, self._release, clock=self.steady_clock)
 
     def _way(self, topic: str, kind: type) -> Way:
-        reliable = topic in RELIABLE
-        qos = QoSProfile(
-            depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-        )
+        # A measurement that this process is too slow for is replaced by the next, as on its way to any node.
+        reliable = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        qos = reliable if topic in RELIABLE else SENSOR_QOS
         publisher = self.create_publisher(kind, f"/{CLOCK}" if topic == CLOCK else topic, qos)
         way = Way(publisher.publish, self._later)
         self.create_subscription(kind, f"{BEFORE}/{topic}", way.take, qos, raw=True)

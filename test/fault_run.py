@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fault_scene import Phase, Scene
+from fault_scene import NotReadyError, Phase, Scene
 from fault_table import MPC, PLANNER, Fault
 from fault_watch import BOX, TARGET, Words
 from fault_watch import PUSHER as MEASURED
@@ -17,9 +17,9 @@ from sgp_core.types import Reason
 GOAL_AFTER_S = 1.4
 # What counts as going on: a step that moved the pusher this far.
 MOVED_M = 0.003
+LATER_S = 0.3  # a step sent so soon after the fault may have been planned before it
 RECOVERY_S = 45.0
 ATTEMPTS = 3
-WORDS_LENGTH = 160
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class Outcome:
     who: str
     words: str
     stopped_s: float
+    goes_on: bool
     bound_s: float | None
     bound_why: str
     recovered_s: float | None
@@ -40,6 +41,8 @@ class Outcome:
     samples: int
     problems: tuple[str, ...]
     prepared: int  # attempts it took to come into the phase
+    note: str  # what was done, in figures
+    cell: tuple[str, str] | None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -58,10 +61,10 @@ def run_fault(scene: Scene, fault: Fault) -> Outcome:
     bound_s = 0.0 if fault.bound is None else fault.bound.seconds
     left_s = began_s + max(fault.watch_s, bound_s + 1.0 if bound_s else 0.0) - time.time()
     scene.observe(max(left_s, 0.0))
-    heard = _detection(fault, began_s, [*said, *scene.watch.words(began_s)])
+    heard = _detection(fault, [*said, *scene.watch.words(began_s)])
     topic = TARGET if fault.commands else MEASURED
-    stopped_s, moved_m = scene.watch.stopped_after_s(began_s, topic), scene.watch.moved_m(began_s, topic)
-    problems = _broken(fault, heard, stopped_s, moved_m)
+    stopped_s, goes_on = scene.watch.stopped_after_s(began_s, topic), _goes_on(scene, began_s)
+    problems = _broken(fault, heard, stopped_s, goes_on)
     undone_s = time.time()
     fault.action.undo(scene)
     calls: list[str] = []
@@ -80,6 +83,7 @@ def run_fault(scene: Scene, fault: Fault) -> Outcome:
         who="" if heard is None else heard.who,
         words="" if heard is None else ": ".join(filter(None, (heard.reason, heard.text))),
         stopped_s=stopped_s,
+        goes_on=goes_on,
         bound_s=None if fault.bound is None else fault.bound.seconds,
         bound_why="" if fault.bound is None else fault.bound.why,
         recovered_s=recovered_s,
@@ -88,6 +92,8 @@ def run_fault(scene: Scene, fault: Fault) -> Outcome:
         samples=len(scene.watch.since(MEASURED, began_s)),
         problems=tuple(problems),
         prepared=attempts,
+        note="; ".join(words.text for words in said if words != heard),
+        cell=fault.cell,
     )
 
 
@@ -97,31 +103,36 @@ def _prepare(scene: Scene, fault: Fault) -> int:
         try:
             scene.prepare(fault.phase)
             return attempt
-        except TimeoutError:
+        except (TimeoutError, AssertionError) as error:
             if attempt == ATTEMPTS:
-                raise
+                raise NotReadyError(f"{fault.label}: {error}") from error
     raise AssertionError("the loop above returns or raises")
 
 
-def _detection(fault: Fault, began_s: float, said: list[Words]) -> Words | None:
+def _detection(fault: Fault, said: list[Words]) -> Words | None:
     """The first that says what has to be said; where nothing has to be, the first complaint."""
     for words in sorted(said):
-        if words.at_s < began_s or (words.reason in (Reason.RUNNING, Reason.GOAL_REACHED) and not words.level):
-            continue
-        if any(part in f"{words.reason} {words.text}" for part in fault.expect) or not fault.expect:
+        good = words.reason in (Reason.RUNNING, Reason.GOAL_REACHED, "")
+        if any(part in f"{words.reason} {words.text}" for part in fault.expect) or not (fault.expect or good):
             return words
     return None
 
 
-def _broken(fault: Fault, heard: Words | None, stopped_s: float, moved_m: float) -> list[str]:
+def _broken(fault: Fault, heard: Words | None, stopped_s: float, goes_on: bool) -> list[str]:
     problems = []
     if fault.expect and heard is None:
         problems.append(f"nobody said any of {list(fault.expect)}")
     if fault.bound is not None and stopped_s > fault.bound.seconds:
         problems.append(f"stopped after {stopped_s:.2f} s, allowed are {fault.bound.seconds:.2f} ({fault.bound.why})")
-    if fault.works and moved_m < MOVED_M:
-        problems.append(f"the pusher moved by {moved_m * 1e3:.1f} mm only")
+    if fault.works and not goes_on:
+        problems.append("no step sent under the fault has moved the pusher")
     return problems
+
+
+def _goes_on(scene: Scene, began_s: float) -> bool:
+    """Whether steps sent while the fault lasts still move the pusher."""
+    steps = scene.watch.moving_steps(began_s + LATER_S)
+    return bool(steps) and scene.watch.moved_m(steps[0].at_s) > MOVED_M
 
 
 def _recovered(scene: Scene, fault: Fault, undone_s: float) -> bool:

@@ -52,6 +52,10 @@ class Phase(enum.StrEnum):
     GOAL = "at the goal"
 
 
+class NotReadyError(RuntimeError):
+    """The loop did not come into the phase in which a fault was to strike; no promise was tested."""
+
+
 class Scene:
     """Real processes; ends them with the `with` block.
 
