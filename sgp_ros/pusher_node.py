@@ -62,7 +62,9 @@ class PusherNode(SgpNode):
         age_s = now_s - convert.seconds(message.header.stamp)
         # An old position is no position: it counts as silence, which the watchdog sees.
         if not -FUTURE_TOLERANCE_S <= age_s <= self._arm.reference.config.pusher_timeout_s:
-            self._ignore("old_pusher_samples", f"its stamp is {age_s:.3f} s old; synchronise the clocks")
+            self._ignore(
+                "old_pusher_samples", f"its stamp is {age_s:.3f} s old; are the clocks apart, is the computer too busy?"
+            )
             return
         self._arm.measure(*pose, now_s, age_s)
 

@@ -52,7 +52,7 @@ def _faults(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _topics(outcomes: Sequence[Outcome]) -> list[str]:
-    cells = {one.cell: one for one in outcomes if one.cell}
+    cells = {tuple(one.cell): one for one in outcomes if one.cell}
     lines = ["| topic, mid-push | " + " | ".join(HOW) + " |", "|---" * (len(HOW) + 1) + "|"]
     for topic in dict.fromkeys(topic for topic, _ in cells):
         lines.append(f"| {topic} | " + " | ".join(_cell(cells.get((topic, how))) for how in HOW) + " |")

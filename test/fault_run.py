@@ -20,6 +20,7 @@ MOVED_M = 0.003
 LATER_S = 0.3  # a step sent so soon after the fault may have been planned before it
 RECOVERY_S = 45.0
 ATTEMPTS = 3
+MEASURED_AT_LEAST = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,8 @@ def run_fault(scene: Scene, fault: Fault) -> Outcome:
     topic = TARGET if fault.commands else MEASURED
     stopped_s, goes_on = scene.watch.stopped_after_s(began_s, topic), _goes_on(scene, began_s)
     problems = _broken(fault, heard, stopped_s, goes_on)
+    if len(scene.watch.since(topic, began_s)) < MEASURED_AT_LEAST:
+        problems.append(f"too little was seen on {topic} to tell whether the pusher stands")
     undone_s = time.time()
     fault.action.undo(scene)
     calls: list[str] = []

@@ -56,32 +56,11 @@ class Words(NamedTuple):
     level: int
 
 
-class Watch:
-    """Takes messages in batches with the times of the middleware, so that looking seldom costs no precision."""
+class Record:
+    """What came on each topic, in order, and what it shows."""
 
-    def __init__(self, context: Context) -> None:
-        self._node = Node(
-            "watch", namespace="sgp", context=context, enable_rosout=False, start_parameter_services=False
-        )
-        self._subscriptions = {}
-        for topic, (kind, reliable) in KINDS.items():
-            qos = QoSProfile(
-                depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-            )
-            self._subscriptions[topic] = self._node.create_subscription(kind, topic, print, qos)
+    def __init__(self) -> None:
         self.seen: dict[str, list[Seen]] = {topic: [] for topic in KINDS}
-
-    def poll(self) -> None:
-        """Take what has come."""
-        for topic, subscription in self._subscriptions.items():
-            handle, kind = subscription.handle, KINDS[topic][0]
-            with handle:
-                while (taken := handle.take_message(kind, False)) is not None:
-                    self.seen[topic].append(Seen(taken[1]["received_timestamp"] / convert.NS, taken[0]))
-
-    def close(self) -> None:
-        """Leave the graph; its context goes on."""
-        self._node.destroy_node()
 
     def forget(self, before_s: float) -> None:
         """Drop what came before this instant, but for the newest of each topic."""
@@ -174,6 +153,34 @@ class Watch:
             if speed_mps > limits.speed_limit_mps * SPEED_SLACK:
                 wrong.append(f"the pusher moved at {speed_mps:.3f} m/s at {times_s[index]:.3f} s")
         return wrong
+
+
+class Watch(Record):
+    """Takes messages in batches with the times of the middleware, so that looking seldom costs no precision."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self._node = Node(
+            "watch", namespace="sgp", context=context, enable_rosout=False, start_parameter_services=False
+        )
+        self._subscriptions = {}
+        for topic, (kind, reliable) in KINDS.items():
+            qos = QoSProfile(
+                depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+            )
+            self._subscriptions[topic] = self._node.create_subscription(kind, topic, print, qos)
+
+    def poll(self) -> None:
+        """Take what has come."""
+        for topic, subscription in self._subscriptions.items():
+            handle, kind = subscription.handle, KINDS[topic][0]
+            with handle:
+                while (taken := handle.take_message(kind, False)) is not None:
+                    self.seen[topic].append(Seen(taken[1]["received_timestamp"] / convert.NS, taken[0]))
+
+    def close(self) -> None:
+        """Leave the graph; its context goes on."""
+        self._node.destroy_node()
 
 
 def _said(status: DiagnosticStatus) -> tuple[str, str, int]:
