@@ -31,7 +31,7 @@ class StepsSent:
         self.held_s = 0.0  # when a step under way was last stopped
         self.forget(same_time=True)
 
-    def forget(self, *, same_time: bool) -> None:
+    def forget(self, *, same_time: bool = False) -> None:
         """Nothing was sent; in the same time, the pusher still knows the last stamp, and takes no older one."""
         if not same_time:
             self.last_stamp_s = self.held_s = 0.0

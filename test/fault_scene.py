@@ -33,7 +33,7 @@ SENT = {  # what goes through the relay
     "mpc_node": ("step",),
 }
 MARKER_RATE_HZ = 50.0  # of config/sim.yaml
-LOOK_S = 0.01
+LOOK_S = 0.03
 STAND_S = 0.4
 GAP_M = 0.004  # between pusher and box, where a push begins
 AWAY_M = 0.06  # the same, where a walk round the box begins

@@ -105,8 +105,14 @@ class Graph:
     def run(self, label: str, *command: str) -> None:
         """Start any command in the graph's environment."""
         with self._log(label).open("wb") as log:
+            # A session of its own each, as `sgp demo` does it: a scheduler that shares by session gives each its part.
             self._processes[label] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self.environment
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                start_new_session=True,
             )
 
     def _log(self, label: str) -> Path:
