@@ -93,8 +93,6 @@ class MpcNode(SgpNode):
         wanted = self._wanted()
         if wanted == (self._planner, self._mpc):
             return
-        if wanted[1].rate_hz != self._mpc.rate_hz:  # which begins a period anew; in a storm of settings none would end
-            self._timer.timer_period_ns = round(convert.NS / wanted[1].rate_hz)
         self._planner, self._mpc = wanted
         # The carry stays: a new weight or horizon does not throw the warm start away.
         self._controller = Controller(self._bundle, self._planner, self._mpc)
@@ -114,6 +112,7 @@ class MpcNode(SgpNode):
         changed = self.settings.changed()
         if changed:
             self._take_settings()
+            self._timer.timer_period_ns = round(convert.NS / self._mpc.rate_hz)
         if "goal" in changed:
             self._goals.take_named()
 

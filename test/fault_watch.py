@@ -40,10 +40,11 @@ SPEED_OVER_S, SPEED_SLACK = 0.1, 1.5
 
 
 class Seen(NamedTuple):
-    """A message and when it came [s; system time]."""
+    """A message, when it came, and when its sender sent it [s; system time]."""
 
     at_s: float
     message: Any
+    sent_s: float
 
 
 class Words(NamedTuple):
@@ -82,7 +83,7 @@ class Record:
         """What was said from an instant on, in order."""
         found = [Words(s.at_s, STATUS, *_said(s.message)) for s in self.since(STATUS, from_s)]
         for topic in (PUSHER_STATE, DIAGNOSTICS):
-            for at_s, message in self.since(topic, from_s):
+            for at_s, message, _ in self.since(topic, from_s):
                 found += [
                     Words(at_s, "pusher_state" if topic == PUSHER_STATE else f"diagnostics of {one.name}", *_said(one))
                     for one in message.status
@@ -122,13 +123,13 @@ class Record:
         arrived_s = np.array([one.at_s for one in states])
         measured_s = np.array([convert.seconds(s.message.header.stamp) for s in states]) if stamps else arrived_s
         times_s, places_m = self.track(PUSHER, 0.0)
-        for at_s, step in self.moving_steps(from_s):
+        for at_s, step, sent_s in self.moving_steps(from_s):
             u = np.array([step.vector.x, step.vector.y])
             where_m = places_m[np.searchsorted(times_s, at_s) - 1] if len(times_s) else u
             fault = check_size(u, limits.step_limit_m)
             fault = fault or check_place("its end", where_m + u, limits, MEASURED_SLACK_M + limits.tracking_limit_m)
             known = measured_s[arrived_s <= at_s]
-            age_s = at_s - known.max() if len(known) else np.inf
+            age_s = sent_s - known.max() if len(known) else np.inf
             if fault is not None:
                 wrong.append(f"step at {at_s:.3f} s: {fault.text}")
             elif age_s > state_timeout_s + ROUNDING_M:
@@ -176,7 +177,8 @@ class Watch(Record):
             handle, kind = subscription.handle, KINDS[topic][0]
             with handle:
                 while (taken := handle.take_message(kind, False)) is not None:
-                    self.seen[topic].append(Seen(taken[1]["received_timestamp"] / convert.NS, taken[0]))
+                    came_s, sent_s = (taken[1][f"{when}_timestamp"] / convert.NS for when in ("received", "source"))
+                    self.seen[topic].append(Seen(came_s, taken[0], sent_s))
 
     def close(self) -> None:
         """Leave the graph; its context goes on."""

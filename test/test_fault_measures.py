@@ -77,14 +77,18 @@ class TestRelay:
         assert [one.pose.position.x for one in places] == [0.0, 0.0, 0.0]
 
 
+def seen(at_s: float, message: object) -> Seen:
+    return Seen(at_s, message, at_s)
+
+
 def record(places_m: np.ndarray, period_s: float = 0.02) -> Record:
     """A pusher that was measured at these places, one after the other, and states all the while."""
     made = Record()
     for index, (x_m, y_m) in enumerate(places_m):
         at_s = START_S + index * period_s
-        made.seen[PUSHER].append(Seen(at_s, messages.pose_to_msg(at_s, x_m, y_m)))
+        made.seen[PUSHER].append(seen(at_s, messages.pose_to_msg(at_s, x_m, y_m)))
         state = State(stamp_s=at_s, x=LAYOUT.pack(LAYOUT.markers_at(0.6, 0.0, 0.0), np.array([x_m, y_m])))
-        made.seen[STATE].append(Seen(at_s, messages.state_to_msg(state)))
+        made.seen[STATE].append(seen(at_s, messages.state_to_msg(state)))
     return made
 
 
@@ -96,7 +100,7 @@ def line(speed_mps: float, moving_s: float, whole_s: float, begin_m: float = 0.5
 
 def add_step(made: Record, after_s: float, x_m: float) -> None:
     at_s = START_S + after_s
-    made.seen[STEP].append(Seen(at_s, messages.step_to_msg(at_s, np.array([x_m, 0.0]))))
+    made.seen[STEP].append(seen(at_s, messages.step_to_msg(at_s, np.array([x_m, 0.0]))))
 
 
 def unsafe(made: Record) -> list[str]:
@@ -115,7 +119,7 @@ class TestRecord:
     def test_words_come_in_order_and_name_who_said_them(self) -> None:
         made = Record()
         for at_s, reason in ((START_S + 1.0, Reason.STALE_STATE), (START_S, Reason.RUNNING)):
-            made.seen[STATUS].append(Seen(at_s, messages.report("sgp/mpc", Fault(reason=reason, text="so"), {})))
+            made.seen[STATUS].append(seen(at_s, messages.report("sgp/mpc", Fault(reason=reason, text="so"), {})))
         assert [(words.who, words.reason, words.text) for words in made.words(START_S)] == [
             ("status", "RUNNING", "so"),
             ("status", "STALE_STATE", "so"),
