@@ -86,7 +86,8 @@ def told(outcome: Outcome) -> Outcome:
     """One line on the terminal, and those that explain it."""
     detected = "-" if outcome.detected_s is None else f"{outcome.detected_s:.2f} s by {outcome.who}"
     allowed = "" if outcome.bound_s is None else f" of {outcome.bound_s:.2f}"
-    stopped = f"stopped after {outcome.stopped_s:.2f}{allowed} s" + (", steps go on" if outcome.goes_on else "")
+    goes_on = outcome.goes_on and outcome.bound_s is None
+    stopped = "goes on" if goes_on else f"stopped after {outcome.stopped_s:.2f}{allowed} s"
     recovered = "not recovered" if outcome.recovered_s is None else f"recovered after {outcome.recovered_s:.1f} s"
     print(f"{outcome.name}, {outcome.phase}: detected after {detected}, {stopped}, {recovered} {list(outcome.calls)}")
     for line in (outcome.words, outcome.note, *(f"BROKEN {problem}" for problem in outcome.problems)):

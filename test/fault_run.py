@@ -21,6 +21,7 @@ LATER_S = 0.3  # a step sent so soon after the fault may have been planned befor
 RECOVERY_S = 90.0  # the nodes of a busy machine take most of a minute to start
 ATTEMPTS = 3
 MEASURED_AT_LEAST = 20
+DETECTION_S = 10.0  # nobody waits longer for words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,10 @@ def run_fault(scene: Scene, fault: Fault) -> Outcome:
     bound_s = 0.0 if fault.bound is None else fault.bound.seconds
     left_s = began_s + max(fault.watch_s, bound_s + 1.0 if bound_s else 0.0) - time.time()
     scene.observe(max(left_s, 0.0))
-    heard = _detection(fault, [*said, *scene.watch.words(began_s)])
+    while (heard := _detection(fault, [*said, *scene.watch.words(began_s)])) is None and fault.expect:
+        if time.time() > began_s + DETECTION_S:
+            break
+        scene.observe(0.2)
     topic = TARGET if fault.commands else MEASURED
     stopped_s, goes_on = scene.watch.stopped_after_s(began_s, topic), _goes_on(scene, began_s)
     problems = _broken(fault, heard, stopped_s, goes_on)

@@ -111,7 +111,7 @@ def _kills() -> list[Fault]:
             expect=words,
             bound=bound if phase in (Phase.PUSH, Phase.WALK) else NOTHING_MOVES,
             commands=node == "rig_sim_node",
-            watch_s=3.5,
+            watch_s=3.0,
         )
         for node, (bound, words) in _KILLED.items()
         for phase in Phase
@@ -126,7 +126,7 @@ def _silences() -> list[Fault]:
             action=Disturb(Disturbance(topics=topics, drop=1.0)),
             expect=words,
             bound=bound,
-            watch_s=3.5,
+            watch_s=3.0,
             short=name in ("step", "pusher source"),
         )
         for topics, (name, bound, words) in _STOPPED.items()
@@ -193,7 +193,7 @@ def _clocks() -> list[Fault]:
             phase=Phase.PUSH,
             action=Disturb(Disturbance(topics=(CLOCK, *sources), shift_s=by_s)),
             works=True,
-            watch_s=3.5,
+            watch_s=3.0,
             sim_time=True,
             stamps=False,
         )
@@ -228,7 +228,7 @@ def _others() -> list[Fault]:
             action=Disturb(stuck),
             expect=("TRACKING_ERROR",),
             bound=NOT_FOLLOWED,
-            watch_s=3.5,
+            watch_s=3.0,
         ),
         Fault(name="two spinning processes per core", phase=Phase.PUSH, action=Starve(2, 8.0), watch_s=0.0),
         Fault(
