@@ -87,7 +87,7 @@ class Fault:
 
 _KILLED = {
     "mocap_node": (SILENCE, ("NO_PUSHER", "STALE_STATE")),
-    "mpc_node": (STEPS_END, ("mpc_node",)),
+    "mpc_node": (STEPS_END, ("is mpc_node running",)),
     "pusher_node": (AT_ONCE, ("is pusher_node running",)),
     "rig_sim_node": (SILENCE, ("NO_PUSHER", "STALE_STATE", "no frame")),
 }
@@ -96,7 +96,7 @@ _STOPPED = {  # topics: what the silence is called, what stops the pusher, and w
     (PUSHER_SOURCE,): ("pusher source", SILENCE, ("NO_PUSHER",)),
     ("state",): ("state", STALE, ("STALE_STATE",)),
     ("pusher_pose",): ("pusher_pose", SILENCE, ("NO_PUSHER",)),
-    ("step",): ("step", STEPS_END, ("step",)),
+    ("step",): ("step", STEPS_END, ("is the topic step connected",)),
     ("pusher_state",): ("pusher_state", NO_REPORT, ("is pusher_node running",)),
     ("arm_target",): ("arm_target", NOT_FOLLOWED, ("TRACKING_ERROR", "following")),
 }
@@ -136,7 +136,12 @@ def _silences() -> list[Fault]:
 # A pusher that is always measured 0.2 s late is one that `pusher_timeout_s` does not trust.
 _TOO_LATE = {("pusher source", "200 ms late"), ("pusher_pose", "200 ms late")}
 # On a busy machine planning takes the rest of `state_timeout_s`; steps that are lost or come too late are not taken.
-_SLOWER = {("state", "200 ms late"), ("step", "loses 60 %"), ("step", "reordered")}
+_SLOWER = {
+    ("markers", "200 ms late"),
+    ("state", "200 ms late"),
+    ("step", "loses 60 %"),
+    ("step", "reordered"),
+}
 
 
 def _disturbances() -> list[Fault]:
