@@ -135,12 +135,15 @@ def _silences() -> list[Fault]:
 
 # A pusher that is always measured 0.2 s late is one that `pusher_timeout_s` does not trust.
 _TOO_LATE = {("pusher source", "200 ms late"), ("pusher_pose", "200 ms late")}
-# On a busy machine planning takes the rest of `state_timeout_s`; steps that are lost or come too late are not taken.
-_SLOWER = {
+# No promise that the work goes on: on a busy machine planning takes the rest of `state_timeout_s`; steps that are lost or
+# come too late are not taken; and of 50 samples a second ten in a row get lost now and then, which is `pusher_timeout_s`.
+_AT_TIMES = {
     ("markers", "200 ms late"),
     ("state", "200 ms late"),
     ("step", "loses 60 %"),
     ("step", "reordered"),
+    ("pusher source", "loses 60 %"),
+    ("pusher_pose", "loses 60 %"),
 }
 
 
@@ -158,7 +161,7 @@ def _disturbances() -> list[Fault]:
             action=Disturb(Disturbance(topics=topics, **how)),
             expect=("NO_PUSHER",) if (name, kind) in _TOO_LATE else (),
             bound=SILENCE if (name, kind) in _TOO_LATE else None,
-            works=(name, kind) not in _TOO_LATE | _SLOWER,
+            works=(name, kind) not in _TOO_LATE | _AT_TIMES,
             watch_s=3.0,
             cell=(name, kind),
         )
