@@ -135,8 +135,8 @@ def _silences() -> list[Fault]:
 
 # A pusher that is always measured 0.2 s late is one that `pusher_timeout_s` does not trust.
 _TOO_LATE = {("pusher source", "200 ms late"), ("pusher_pose", "200 ms late")}
-# No promise that the work goes on: on a busy machine planning takes the rest of `state_timeout_s`; steps that are lost or
-# come too late are not taken; and of 50 samples a second ten in a row get lost now and then, which is `pusher_timeout_s`.
+# No promise that the work goes on: on a busy machine planning takes the rest of `state_timeout_s`; steps that are lost
+# or come too late are not taken; of 50 samples a second ten in a row get lost at times, which is `pusher_timeout_s`.
 _AT_TIMES = {
     ("markers", "200 ms late"),
     ("state", "200 ms late"),
