@@ -93,9 +93,7 @@ class Graph:
 
     # --- processes
 
-    def start(
-        self, node: str, *, label: str = "", remap: Mapping[str, str] | None = None, **parameters: object
-    ) -> None:
+    def start(self, node: str, *, label: str = "", remap: Mapping[str, str] = NO_NAMES, **parameters: object) -> None:
         """Start `python -m sgp_ros.<node>` with parameters, and with other names of topics."""
         single = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
         names = [word for old, new in remap.items() for word in ("-r", f"{old}:={new}")]
