@@ -28,7 +28,7 @@ from sgp_ros.inputs import Inputs
 from sgp_ros.mpc_settings import MpcNodeConfig
 from sgp_ros.plan_record import PlanRecord
 from sgp_ros.planning import Job, Outcome, PlanWorker
-from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SIGN_OF_LIFE_S, SgpNode, run
+from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
 from sgp_ros.steps_sent import StepsSent
 
 WATCH_PERIOD_S = 0.05
@@ -285,14 +285,11 @@ class MpcNode(SgpNode):
             self._time_set_back()
         self._now_s = now_s
         obstacle = self._obstacle(newest=False)
-        silent_s = self.steady_s() - self._reported_s
         if obstacle is None:
-            if self._condition is not None and silent_s >= SIGN_OF_LIFE_S:
-                self._publish_status(self._condition)  # plans are few; whoever listens must not take that for an end
             return
         # At once when it is news, and now and then for those who came later: without ROS time no control cycle says it.
         news = self._condition is None or obstacle.reason != self._condition.reason
-        if news or silent_s >= REPEAT_S:
+        if news or self.steady_s() - self._reported_s >= REPEAT_S:
             self._report(obstacle)
 
     def _time_set_back(self) -> None:
@@ -337,11 +334,7 @@ class MpcNode(SgpNode):
             self._generation += 1  # no step from before this may be sent after it
         if self._condition is None or condition.reason != self._condition.reason:
             self.get_logger().info(f"{condition.reason}: {condition.text}")
-        self._condition = condition
-        self._publish_status(condition)
-
-    def _publish_status(self, condition: Fault) -> None:
-        self._reported_s = self.steady_s()
+        self._condition, self._reported_s = condition, self.steady_s()
         self._status.publish(messages.report("sgp/mpc", condition, self._values()))
 
     def _values(self) -> dict[str, object]:

@@ -19,10 +19,12 @@ from sgp_core.types import Reason
 from sgp_ros import convert, messages
 from sgp_ros.arm_output import ArmOutput, PusherNodeConfig
 from sgp_ros.convert_arm import tool_pose_of
-from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SIGN_OF_LIFE_S, SgpNode, run
+from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
 
 STATE_PERIOD_S = 0.05
 WARN_EVERY_S = 2.0
+# It reports once a second; once heard, it is missed after this time.
+CONTROLLER, CONTROLLER_TIMEOUT_S = "sgp/mpc_node", 3.0
 # At the end of the process: how long coming to rest may take, and for how long zeros follow.
 BRAKE_LIMIT_S, LAST_ZEROS_S = 0.6, 0.1
 
@@ -46,7 +48,7 @@ class PusherNode(SgpNode):
         self._state = self.create_publisher(DiagnosticArray, "pusher_state", REPORT_QOS)
         self.create_subscription(Vector3Stamped, "step", self._on_step, RELIABLE_QOS)
         self.create_subscription(PoseStamped, "pusher_pose", self._on_pusher, SENSOR_QOS)
-        self.create_subscription(DiagnosticStatus, "status", self._on_status, REPORT_QOS)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, REPORT_QOS)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/clear_fault", self._on_clear_fault)
         # Steady, because a ROS-time timer freezes with /clock, and then nobody would watch the pusher.
@@ -86,16 +88,19 @@ class PusherNode(SgpNode):
             self.get_logger().warning(self._refused, throttle_duration_sec=WARN_EVERY_S)
         self._publish_state()
 
-    def _on_status(self, _message: DiagnosticStatus) -> None:
-        self._controller_s = self.steady_s()
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        if any(status.name == CONTROLLER for status in message.status):
+            self._controller_s = self.steady_s()
 
     def _said(self) -> Fault:
         """The arm's condition, and whether the controller has gone: steps may still come, as from teleop_node."""
         condition = self._arm.condition()
         silent_s = 0.0 if self._controller_s is None else self.steady_s() - self._controller_s
-        if silent_s <= 2.0 * SIGN_OF_LIFE_S:
+        if silent_s <= CONTROLLER_TIMEOUT_S:
             return condition
-        return replace(condition, text=f"{condition.text}; no status for {silent_s:.0f} s, is mpc_node running?")
+        return replace(
+            condition, text=f"{condition.text}; no diagnostics of mpc_node for {silent_s:.0f} s, is mpc_node running?"
+        )
 
     def _on_tick(self) -> None:
         now_s, steady_s = self.now_s(), self.steady_s()

@@ -43,8 +43,6 @@ LATCHED_QOS = QoSProfile(
 # How long a wait for work may last before the flag of a signal is looked at.
 POLL_S = 0.1
 DIAGNOSTICS_PERIOD_S = 1.0
-# mpc_node says something on `status` at least this often; silent for twice that, it is taken for gone.
-SIGN_OF_LIFE_S = 1.5
 
 
 class SgpNode(Node):
