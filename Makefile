@@ -4,6 +4,7 @@ PYTHON ?= python3
 GOAL ?= center
 SEED ?= 0
 OUT ?= out/demo
+FAULTS_OUT ?= out/faults.json
 CODE := sgp_core sgp_ros launch setup.py
 VENV := .venv
 JAZZY := .venv-jazzy
@@ -27,7 +28,7 @@ export RMW_IMPLEMENTATION := rmw_fastrtps_cpp
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-jazzy fuzz soak lint format model clean
+.PHONY: help demo test test-jazzy faults fuzz soak lint format model clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -41,6 +42,9 @@ test: lint  ## every check: lint, types, import arrows, tests, and the nodes onc
 
 test-jazzy: $(JAZZY)/.installed  ## the nodes and a demo with the wheels of ROS 2 Jazzy (JAZZY_TESTS=test for every test)
 	AMENT_PREFIX_PATH=$(CURDIR)/$(JAZZY) $(JAZZY)/bin/python -m pytest -p no:cacheprovider $(JAZZY_TESTS)
+
+faults: $(VENV)/.installed-dev  ## every fault on the real processes, a quarter of an hour; writes the tables of docs/trust.md
+	$(BIN)/python benchmarks/faults.py --json $(FAULTS_OUT) --write docs/trust.md
 
 lint: $(VENV)/.installed-dev  ## ruff, mypy, import-linter and ROS's own linters
 	$(BIN)/ruff check

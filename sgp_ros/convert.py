@@ -135,6 +135,7 @@ class PusherReport:
     step_duration_s: float
     enabled: bool
     faulted: bool  # a fault is latched
+    last_refused: str = ""  # why the last refused step was, however long ago
 
 
 def pusher_report_from_msg(message: DiagnosticArray) -> PusherReport:
@@ -151,6 +152,7 @@ def pusher_report_from_msg(message: DiagnosticArray) -> PusherReport:
             step_duration_s=float(values["step_duration_s"]),
             enabled=values["enabled"] == "true",
             faulted=values["faulted"] == "true",
+            last_refused=values.get("last_refused", ""),
         )
     except (KeyError, ValueError) as error:
         raise InputError(f"pusher_state is malformed ({error!r}); start the pusher_node of the same version") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray
@@ -52,6 +54,10 @@ class Inputs:
         """What is wrong with the newest one, if something is."""
         self._read_state()
         return self._bad_state
+
+    def age_s(self, now_s: float) -> float:
+        """Of the last good state on the clock of the stamps [s]; NaN before the first."""
+        return math.nan if self.state is None else now_s - self.state.stamp_s
 
     def _read_state(self) -> None:
         if self._unread is None:

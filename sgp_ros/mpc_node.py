@@ -248,10 +248,11 @@ class MpcNode(SgpNode):
         if refused is None and not self._enabled:
             refused = Fault(reason=Reason.DRY_RUN, text="planned, not sent: call mpc_node/enable with true to push")
         if refused is not None:
-            self._report(_with_plan_time(refused, outcome.wall_s))
+            self._report(outcome.blamed(refused))
             return
+        untaken = self._sent.untaken(self._inputs.pusher, now_s)
         self._send(step, decision.plan, outcome.job, now_s)
-        self._report(Fault(reason=Reason.RUNNING, text=step.reason))
+        self._report(untaken or Fault(reason=Reason.RUNNING, text=step.reason), sent=True)
 
     def _send(self, step: Step, plan: Plan | None, job: Job, now_s: float) -> None:
         """A plan that ended early begins now: a stamp from the future would outlast a hold."""
@@ -291,8 +292,7 @@ class MpcNode(SgpNode):
         obstacle = self._obstacle(newest=False)
         if obstacle is None:
             return
-        # At once when it is news, and now and then for whoever came later: while ROS time stands still, no control
-        # cycle repeats it.
+        # At once when it is news, and now and then for those who came later: without ROS time no control cycle says it.
         news = self._condition is None or obstacle.reason != self._condition.reason
         if news or self.steady_s() - self._reported_s >= REPEAT_S:
             self._report(obstacle)
@@ -304,11 +304,11 @@ class MpcNode(SgpNode):
         self._restart()
         self._timer.reset()  # else it would sleep until time has caught up
 
-    def _restart(self) -> None:
+    def _restart(self, *, same_time: bool = False) -> None:
         self._carry = initial_carry(self._seed)
         self._generation += 1
         self._planned_from_s = 0.0
-        self._sent.forget()
+        self._sent.forget(same_time=same_time)
 
     def _hold(self) -> None:
         """Stop a step under way.
@@ -324,16 +324,18 @@ class MpcNode(SgpNode):
 
     # --- reports ---------------------------------------------------------------------------------------------------
 
-    def _report(self, condition: Fault) -> None:
-        """Publish the status; anything but RUNNING ends a step under way."""
-        if condition.reason in (Reason.PUSHER_DISABLED, Reason.PUSHER_FAULT):
+    def _report(self, condition: Fault, *, sent: bool = False) -> None:
+        """Publish the status; anything but RUNNING ends a step under way, unless that was `sent` just now."""
+        if sent:
+            pass
+        elif condition.reason in (Reason.PUSHER_DISABLED, Reason.PUSHER_FAULT):
             # The pusher holds already, and would only refuse another step; the last one was not carried out.
             self._sent.stopped(self.now_s())
         elif condition.reason == Reason.GOAL_REACHED and self._sent.ends_at(self._inputs.goal, self._controller.is_at):
             pass  # it counts as reached a little before
         elif condition.reason != Reason.RUNNING:
             self._hold()
-        if condition.reason not in (Reason.RUNNING, Reason.GOAL_REACHED):
+        if not sent and condition.reason not in (Reason.RUNNING, Reason.GOAL_REACHED):
             self._generation += 1  # no step from before this may be sent after it
         if self._condition is None or condition.reason != self._condition.reason:
             self.get_logger().info(f"{condition.reason}: {condition.text}")
@@ -341,9 +343,8 @@ class MpcNode(SgpNode):
         self._output.status(condition, self._values())
 
     def _values(self) -> dict[str, object]:
-        state = self._inputs.state
-        age_ms = float("nan") if state is None else (self.now_s() - state.stamp_s) * 1e3
-        return {**self._record.values(), "state_age_ms": age_ms, "enabled": self._enabled}
+        age_ms = self._inputs.age_s(self.now_s()) * 1e3
+        return self._record.values() | {"state_age_ms": age_ms, "enabled": self._enabled}
 
     def diagnostics(self) -> DiagnosticStatus:
         """The same as on `status`."""
@@ -356,9 +357,7 @@ class MpcNode(SgpNode):
 
     def _on_reset(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._hold()
-        last_stamp_s, held_s = self._sent.last_stamp_s, self._sent.held_s
-        self._restart()
-        self._sent.last_stamp_s, self._sent.held_s = last_stamp_s, held_s  # the pusher remembers it too
+        self._restart(same_time=True)
         response.success = True
         response.message = "the warm start is forgotten, a step under way is stopped; the goal stays"
         return response
@@ -379,13 +378,6 @@ class MpcNode(SgpNode):
         if not ended:
             self.get_logger().warning(f"the last plan did not end within {JOIN_S:g} s and is abandoned")
         return ended
-
-
-def _with_plan_time(refused: Fault, wall_s: float) -> Fault:
-    """A state can be too old because the driver is slow, or because planning is: tell which."""
-    if refused.reason != Reason.STALE_STATE:
-        return refused
-    return Fault(reason=refused.reason, text=f"{refused.text}; planning from it took {wall_s:.3f} s of that")
 
 
 def main() -> int:

@@ -12,7 +12,8 @@ import torch
 
 from sgp_core.mpc import Controller, Decision
 from sgp_core.prediction import Outlook
-from sgp_core.types import Goal, MpcCarry, State
+from sgp_core.safety import Fault
+from sgp_core.types import Goal, MpcCarry, Reason, State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,12 @@ class Outcome:
     decision: Decision | None
     error: Exception | None
     wall_s: float
+
+    def blamed(self, refused: Fault) -> Fault:
+        """A state can be too old because the driver is slow, or because planning is: tell which."""
+        if refused.reason != Reason.STALE_STATE:
+            return refused
+        return Fault(reason=refused.reason, text=f"{refused.text}; planning from it took {self.wall_s:.3f} s of that")
 
 
 class PlanWorker:

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, Vector3Stamped
@@ -22,6 +23,8 @@ from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS, SgpNode, run
 
 STATE_PERIOD_S = 0.05
 WARN_EVERY_S = 2.0
+# It reports once a second; once heard, it is missed after this time.
+CONTROLLER_TIMEOUT_S = 3.0
 # At the end of the process: how long coming to rest may take, and for how long zeros follow.
 BRAKE_LIMIT_S, LAST_ZEROS_S = 0.6, 0.1
 
@@ -40,10 +43,12 @@ class PusherNode(SgpNode):
         self._counts: Counter[str] = Counter()
         self._refused = ""
         self._ticked_s = self.steady_s()
+        self._controller_s: float | None = None  # when mpc_node was last heard, steady; None when it never was
         self._output = ArmOutput(self, own, self.settings.get(FramesConfig))
         self._state = self.create_publisher(DiagnosticArray, "pusher_state", REPORT_QOS)
         self.create_subscription(Vector3Stamped, "step", self._on_step, RELIABLE_QOS)
         self.create_subscription(PoseStamped, "pusher_pose", self._on_pusher, SENSOR_QOS)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, REPORT_QOS)
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/clear_fault", self._on_clear_fault)
@@ -60,7 +65,9 @@ class PusherNode(SgpNode):
         age_s = now_s - convert.seconds(message.header.stamp)
         # An old position is no position: it counts as silence, which the watchdog sees.
         if not -FUTURE_TOLERANCE_S <= age_s <= self._arm.reference.config.pusher_timeout_s:
-            self._ignore("old_pusher_samples", f"its stamp is {age_s:.3f} s old; synchronise the clocks")
+            self._ignore(
+                "old_pusher_samples", f"its stamp is {age_s:.3f} s old; are the clocks apart, is the computer too busy?"
+            )
             return
         self._arm.measure(*pose, now_s, age_s)
 
@@ -81,6 +88,21 @@ class PusherNode(SgpNode):
             self._refused = f"{refused.reason}: {refused.text}"
             self.get_logger().warning(self._refused, throttle_duration_sec=WARN_EVERY_S)
         self._publish_state()
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        controller = f"{self.report_name.removesuffix(self.get_name())}mpc_node"
+        if any(status.name == controller for status in message.status):
+            self._controller_s = self.steady_s()
+
+    def _said(self) -> Fault:
+        """The arm's condition, and whether the controller has gone: steps may still come, as from teleop_node."""
+        condition = self._arm.condition()
+        silent_s = 0.0 if self._controller_s is None else self.steady_s() - self._controller_s
+        if silent_s <= CONTROLLER_TIMEOUT_S:
+            return condition
+        return replace(
+            condition, text=f"{condition.text}; no diagnostics of mpc_node for {silent_s:.0f} s, is mpc_node running?"
+        )
 
     def _on_tick(self) -> None:
         now_s, steady_s = self.now_s(), self.steady_s()
@@ -113,7 +135,7 @@ class PusherNode(SgpNode):
         now_s = self.now_s()
         pusher = convert.PusherReport(
             stamp_s=now_s,
-            condition=self._arm.condition(),
+            condition=self._said(),
             reference_m=reference.target(now_s),
             step_stamp_ns=self._step_stamp_ns,
             step_duration_s=reference.config.step_duration_s,
@@ -163,7 +185,7 @@ class PusherNode(SgpNode):
         """Where it is and should be, counters of samples and steps."""
         names = ("steps", "refused_steps", "old_pusher_samples", "bad_pusher_samples")
         counts = {name: self._counts[name] for name in names}
-        reference = self._arm.reference
+        reference, said = self._arm.reference, self._said()
         x_m, y_m = (math.nan, math.nan) if reference.measured_m is None else reference.measured_m.tolist()
         values: dict[str, object] = {
             "enabled": reference.enabled,
@@ -174,7 +196,10 @@ class PusherNode(SgpNode):
             **counts,
             "last_refused": self._refused,
         }
-        return messages.report(self.report_name, self._arm.condition(), values)
+        status = messages.report(self.report_name, said, values)
+        if said != self._arm.condition():
+            status.level = max(status.level, DiagnosticStatus.WARN)
+        return status
 
     def close(self) -> bool:
         """Come to rest within the caps, in place and at the height of now: nobody watches a way up any more."""

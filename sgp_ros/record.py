@@ -91,8 +91,10 @@ def record(
         ):
             until_s = began_s + duration_s if duration_s > 0.0 else math.inf
             _until_told(recorder, writer, heard, asked, until_s)
-    except sqlite3.Error as error:
-        raise InputError(f"bag {out} could not be written: {error}; is the disk full?") from error
+    except (sqlite3.Error, OSError) as error:
+        raise InputError(
+            f"bag {out} could not be written: {error}; is the disk full? What was recorded before can be read"
+        ) from error
     finally:
         node.destroy_node()
         context.try_shutdown()

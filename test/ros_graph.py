@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +26,7 @@ from sgp_ros.processes import free_domain
 
 ROOT = Path(__file__).resolve().parents[1]
 END_S = 5.0
+NO_NAMES: Mapping[str, str] = {}
 TIMEOUT_S = 40.0  # a busy machine takes seconds to import torch, and discovery may take seconds more
 
 
@@ -48,10 +49,10 @@ class Graph:
         self.environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._changed = threading.Condition()
-        self._context = Context()
-        rclpy.init(context=self._context, domain_id=domain)
-        self.probe = rclpy.create_node("probe", namespace="sgp", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.probe = rclpy.create_node("probe", namespace="sgp", context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.probe)
         self._thread = threading.Thread(target=self._spin, name="probe")
         self._ending = False
@@ -80,7 +81,7 @@ class Graph:
         self._thread.join()
         self._executor.shutdown()
         self.probe.destroy_node()
-        self._context.try_shutdown()
+        self.context.try_shutdown()
         for process in self._processes.values():
             process.kill()
             process.wait()
@@ -92,21 +93,32 @@ class Graph:
 
     # --- processes
 
-    def start(self, node: str, *, label: str = "", **parameters: object) -> None:
-        """Start `python -m sgp_ros.<node>` with parameters."""
+    def start(self, node: str, *, label: str = "", remap: Mapping[str, str] = NO_NAMES, **parameters: object) -> None:
+        """Start `python -m sgp_ros.<node>` with parameters, and with other names of topics."""
         single = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
-        command = [sys.executable, "-P", "-m", f"sgp_ros.{node}", "--ros-args", "-r", "__ns:=/sgp", *single]
+        names = [word for old, new in remap.items() for word in ("-r", f"{old}:={new}")]
+        command = [sys.executable, "-P", "-m", f"sgp_ros.{node}", "--ros-args", "-r", "__ns:=/sgp", *names, *single]
         self.run(label or node, *command)
 
     def run(self, label: str, *command: str) -> None:
         """Start any command in the graph's environment."""
         with self._log(label).open("wb") as log:
+            # A session of its own each, as `sgp demo` does it: a scheduler that shares by session gives each its part.
             self._processes[label] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=self.environment
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                start_new_session=True,
             )
 
     def _log(self, label: str) -> Path:
         return self._folder / f"{label}.log"
+
+    def exit_code(self, label: str) -> int | None:
+        """Of a process; None while it runs."""
+        return self._processes[label].poll()
 
     def output(self, label: str) -> str:
         """What a process has written so far."""

@@ -86,3 +86,26 @@ def test_only_a_step_planned_to_end_at_this_goal_may_end_by_itself(sent: StepsSe
     assert not sent.ends_at(None, lambda *_: True)
     sent.forget()
     assert not sent.ends_at(GOAL, lambda *_: True)
+
+
+def test_steps_that_are_not_taken_are_said_after_a_while_with_the_last_refusal(sent: StepsSent) -> None:
+    assert sent.untaken(report(101.0, 99.0), 101.0) is None  # one may get lost
+    sent.add(101 * NS, U, 101.0, 0.12, PLAN, GOAL)
+    fault = sent.untaken(dataclasses.replace(report(102.0, 99.0), last_refused="LATE_STEP: too old"), 102.0)
+    assert fault is not None
+    assert fault.reason == Reason.NO_PUSHER
+    assert "no step for 2.0 s" in fault.text
+    assert "LATE_STEP: too old" in fault.text
+
+
+def test_a_step_that_is_taken_ends_the_complaint(sent: StepsSent) -> None:
+    assert sent.untaken(report(102.0, 99.0), 102.0) is not None
+    sent.add(102 * NS, U, 102.0, 0.12, PLAN, GOAL)
+    assert sent.untaken(report(103.0, 102.0), 103.0) is None
+    sent.add(103 * NS, U, 103.0, 0.12, PLAN, GOAL)
+    assert sent.untaken(report(104.0, 99.0), 104.0) is None  # counted from the last one that was taken
+
+
+def test_a_hold_is_no_step_that_has_to_be_taken(sent: StepsSent) -> None:
+    sent.hold(100.5)
+    assert sent.untaken(report(105.0, 100.5), 105.0) is None
