@@ -255,7 +255,7 @@ def _others() -> list[Fault]:
             bound=STEPS_END,
         ),
         Fault(name="settings changed in a storm", phase=Phase.PUSH, action=ParameterStorm(), watch_s=0.5),
-        Fault(name="1,000 goals in a second", phase=Phase.PUSH, action=GoalStorm(), works=True),
+        Fault(name="1,000 goals in a second", phase=Phase.PUSH, action=GoalStorm(), works=True, watch_s=6.0),
     ]
 
 
