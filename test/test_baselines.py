@@ -21,8 +21,10 @@ from sgp_core.bundle import load_bundle
 from sgp_core.config import PlannerConfig
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
+from sgp_core.reading import sha256_of
 from sgp_core.safety import check_step
 from sgp_core.train_config import TrainConfig
+from sgp_core.trust import trust
 from sgp_core.types import Goal, PlanStatus, State
 
 BUNDLE = linear_bundle()
@@ -207,11 +209,17 @@ def test_an_ensemble_has_to_be_of_the_same_data_and_other_seeds(tmp_path, bundle
     with pytest.raises(InputError, match="have the same seed"):
         load_members(bundle, tmp_path)
     index = json.loads((tmp_path / "b/bundle.json").read_text())
+
+    def rewritten() -> None:
+        file = tmp_path / "b/bundle.json"
+        file.write_text(json.dumps(index))
+        trust(sha256_of(file.read_bytes()), file.parent)
+
     index["training"]["seed"] += 1
-    (tmp_path / "b/bundle.json").write_text(json.dumps(index))
+    rewritten()
     assert len(load_members(bundle, tmp_path)) == 2
     index["data"]["sha256"] = "0"
-    (tmp_path / "b/bundle.json").write_text(json.dumps(index))
+    rewritten()
     with pytest.raises(InputError, match="trained on other data"):
         load_members(bundle, tmp_path)
     with pytest.raises(InputError, match="holds 0 bundles"):
