@@ -134,11 +134,10 @@ class Planner:
                 f"an earlier plan went through {len(schedule)} noise levels, these settings name {len(self.levels)};"
                 " set sigmas as they were"
             )
-        guesses = [
-            self._candidates.again(state, warm_start, from_m),
-            *(stay(state.x[-2:], u) for u in self._random(generator)),
-            *self._candidates.from_sides(state, goal, self._iteration.dynamics.step),
-        ]
+        # Random ones are drawn in any case, so that what is drawn later does not depend on settings.
+        random = [stay(state.x[-2:], u) for u in self._random(generator)]
+        searched = self._candidates.from_sides(state, goal, self._iteration.dynamics.step)
+        guesses = [self._candidates.again(state, warm_start, from_m), *(searched or random)]
         x0s = np.tile(state.x, (len(guesses), 1))
         x0s[:, -2:] = [guess.from_m for guess in guesses]
         starts = self._bounded(x0s, np.stack([guess.u for guess in guesses]))
@@ -146,7 +145,10 @@ class Planner:
         targets, weights = (torch.from_numpy(v).float() for v in self._candidates.wanted(goal, guesses))
         waiting = torch.from_numpy(self._candidates.waiting_cost(state, goal, guesses) / self._scale2).float()
         field = Field(torch.from_numpy(x0s).float(), targets, weights, waiting)
-        turns = Budget(config, len(self.levels), started_s, spent_s).turn if schedule is None else again(schedule)
+        # What went before the first iteration is spent, and says nothing of how long one takes.
+        ready_s = self._clock()
+        budget = Budget(config, len(self.levels), ready_s, spent_s + ready_s - started_s)
+        turns = budget.turn if schedule is None else again(schedule)
         if self._graph:
             descent, schedule = (
                 self._graph(field.x0, field.target, field.weights, torch.from_numpy(starts)),
