@@ -44,16 +44,16 @@ def bag_cases(
         tell: called now and then with the number of messages read.
 
     Raises:
-        InputError: the bag cannot be read, or has fewer than two such plans.
+        InputError: the bag cannot be read, or has fewer than four such plans.
     """
     log = Log(bundle)
     with Bag(path) as bag:
         recorded = read(bag, reading, tell, log.takers)
     found = _all(log, recorded, bundle, mpc, seed, goal)
-    if len(found) < 2:
+    if len(found) < 4:  # two to tune by, two to compare on
         raise InputError(
             f"bag {path}: {len(found)} of its {len(log.decisions)} decisions have their state, goal and plan in the bag"
-            " and are not at the goal; two are needed. It must hold the topics status and plan, as this version's"
+            " and are not at the goal; four are needed. It must hold the topics status and plan, as this version's"
             " mpc_node publishes them; a goal that was a parameter has to be given as --goal"
         )
     chosen = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int))
