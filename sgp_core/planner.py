@@ -6,7 +6,9 @@ lengths in normalised space. Turns weigh more than shifts (`Iteration.weighted`)
 
 The paper has w = 0, and then a push planned for the last step is as good as one planned for the first; replanned every
 step, it can stay planned forever. A small w breaks the tie. It also is what a walk to another side of the box costs:
-pushes may begin there, and the steps that lead there are geometry (`candidates.py`).
+pushes may begin there, and the steps that lead there are geometry (`candidates.py`). Where to push, and with which push
+to follow, is searched for before the descent (`contact_sequences.py`); e_T is then the distance to where the box has to
+be for that push, and counts from the step on where the first one ends.
 
 x_0 is measured; the pairs (x_0, u_0)..(x_T-1, u_T-1) are scored, x_T is not: it has no action.
 """
