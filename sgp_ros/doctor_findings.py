@@ -79,7 +79,9 @@ REMEDIES = WAITING | {
     Reason.PUSHER_FAULT: "mend what the words name, then call the service pusher_node/clear_fault",
     Reason.STEP_DURATION_MISMATCH: "start pusher_node with the step_duration_s of the bundle",
     Reason.TRACKING_ERROR: "free the arm and see whether its controller runs, then call pusher_node/clear_fault",
+    Reason.STOPPED: "see that nobody is in the way, then call pusher_node/clear_fault",
     Reason.PLANNER_ERROR: "look at the log of mpc_node; `sgp info` verifies the bundle",
+    Reason.OFF_DATA: "put box and goal where the demonstrations are, record more, or raise trust_distance of mpc_node",
 }
 
 

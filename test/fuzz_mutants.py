@@ -57,9 +57,9 @@ def without_stop(self: MpcNode, request: Any, response: Any) -> Any:
     return response
 
 
-def keeps_plan(self: MpcNode) -> None:
+def keeps_plan(self: MpcNode, *, same_time: bool = False) -> None:
     """A reset that lets the plan under way become a step."""
-    self._sent.forget()
+    self._sent.forget(same_time=same_time)
 
 
 def takes_nan(u: np.ndarray, step_limit_m: float) -> Any:

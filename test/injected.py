@@ -21,7 +21,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
 from sgp_core import mpc
-from sgp_ros import mocap_node, mpc_node
+from sgp_ros import mocap_node, models
 
 
 class Timer:
@@ -91,6 +91,12 @@ class Offline(Node):
 
     def get_logger(self) -> Any:
         return self.log
+
+    def get_name(self) -> str:
+        return self.called
+
+    def get_fully_qualified_name(self) -> str:
+        return f"/sgp/{self.called}"
 
     def get_clock(self) -> Any:
         return SimpleNamespace(now=lambda: rclpy.time.Time(nanoseconds=round(self.time.ros_s * 1e9)))
@@ -167,7 +173,7 @@ def injected() -> Iterator[None]:
     """While nodes are made and run: the analytic bundle, and plans that are quick."""
     Straight.made, Unsteady.mood = 0, "fine"
     with (
-        mock.patch.object(mpc_node, "load_bundle", return_value=BUNDLE),
+        mock.patch.object(models, "load_bundle", return_value=BUNDLE),
         mock.patch.object(mpc, "Planner", Straight),
         mock.patch.object(mocap_node, "load_layout", return_value=BUNDLE.layout),
     ):
@@ -187,5 +193,5 @@ def make(node: type, time: Time, take: Callable[[str, Any], None], given: dict[s
             return self.time.steady_s
 
     Injected.time, Injected.take, Injected.given = time, staticmethod(take), given
-    with mock.patch.object(mpc_node, "PlanWorker", lambda _, on_done: Worker(on_done, time)):
+    with mock.patch.object(models, "PlanWorker", lambda _, on_done: Worker(on_done, time)):
         return Injected()
