@@ -34,7 +34,7 @@ class Candidate(NamedTuple):
 
 
 def most_candidates(config: PlannerConfig) -> int:
-    """How many first guesses there can be: restarts, and two from each place beside the box."""
+    """How many first guesses there can be: restarts, and two of each sequence that is searched for."""
     return config.restarts + 2 * config.sequences * (config.contacts_per_side > 0)
 
 
@@ -78,9 +78,7 @@ class Candidates:
         return found
 
     def followed(self, candidate: Candidate, x_end: Float[ndarray, "nx"], goal: Goal, step: Any) -> Candidate:
-        """A candidate whose pushes end in a state, with what is best to come after them."""
-        if not self._config.contacts_per_side:
-            return candidate
+        """A candidate whose pushes end in a state, with what is best to come after them; with contacts only."""
         box, wanted = self._layout.pose_of(self._layout.markers(x_end)), self._layout.pose_of(goal.markers_m)
         aim, later_m2 = self._sequences(step).after(box, x_end[-2:], wanted)
         return candidate._replace(aim=aim, later_m2=later_m2)
@@ -127,12 +125,12 @@ class Candidates:
 
     def waiting_cost(self, state: State, goal: Goal, candidates: list[Candidate]) -> Float[ndarray, "B"]:
         """What the running cost adds while the pusher walks and the box stays, and after the pushes [m^2]."""
+        if not self._config.contacts_per_side:
+            return np.zeros(len(candidates))
         error_m = self._layout.markers(state.x) - goal.markers_m
         mean_m = error_m.mean(axis=0)
         turned_m2 = self._config.turn_weight * ((error_m - mean_m) ** 2).sum()
         error_m2 = float(len(error_m) * (mean_m**2).sum() + turned_m2)
-        if not self._config.contacts_per_side:
-            return np.zeros(len(candidates))
         each_m2 = self._config.running_weight * error_m2
         step_m2 = len(error_m) * self._config.step_cost_m**2
         return np.array([each_m2 * c.walk + step_m2 * (c.walk + _steps(c.u)) + c.later_m2 for c in candidates])

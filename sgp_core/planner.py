@@ -143,7 +143,8 @@ class Planner:
         x0s = np.tile(state.x, (len(guesses), 1))
         x0s[:, -2:] = [guess.from_m for guess in guesses]
         starts = self._bounded(x0s, np.stack([guess.u for guess in guesses]))
-        guesses[0] = self._followed(guesses[0], x0s[:1], starts[:1], goal)
+        if config.contacts_per_side:
+            guesses[0] = self._followed(guesses[0], x0s[:1], starts[:1], goal)
         targets, weights = (torch.from_numpy(v).float() for v in self._candidates.wanted(goal, guesses))
         waiting = torch.from_numpy(self._candidates.waiting_cost(state, goal, guesses) / self._scale2).float()
         field = Field(torch.from_numpy(x0s).float(), targets, weights, waiting)
@@ -152,10 +153,8 @@ class Planner:
         budget = Budget(config, len(self.levels), ready_s, spent_s + ready_s - started_s)
         turns = budget.turn if schedule is None else again(schedule)
         if self._graph:
-            descent, schedule = (
-                self._graph(field.x0, field.target, field.weights, torch.from_numpy(starts)),
-                self._graph.schedule,
-            )
+            descent = self._graph(field.x0, field.target, field.weights, torch.from_numpy(starts))
+            schedule = self._graph.schedule
             kept = list(range(len(guesses)))
         else:
             descent, schedule, kept = self._descended(field, begin(torch.from_numpy(starts)), turns)

@@ -57,7 +57,10 @@ def test_a_box_that_has_to_come_back_is_pushed_from_its_far_side(planner: Planne
         assert min(clearance(bundle.layout, BOX, start + u * share) for share in np.linspace(0.0, 1.0, 11)) > 0.0
     assert plan.objective == pytest.approx(plan.task_cost + CONFIG.beta * plan.distance2, rel=1e-4)
     assert plan.objective <= plan.warm_start_objective
-    assert bundle.layout.markers(plan.x[-1])[:, 0].mean() < 0.62
+    # Another push may follow these four: planned from where they end, the box is back.
+    last, goal = State(stamp_s=4.0, x=plan.x[-1]), Goal.from_pose(bundle.layout, 0.55, 0.0, 0.0)
+    then = planner.plan(last, goal, np.zeros((4, 2)), torch.Generator().manual_seed(0))
+    assert bundle.layout.markers(then.x[-1])[:, 0].mean() < 0.60
 
 
 def test_without_contacts_it_stays_where_it_is(bundle: ModelBundle) -> None:
@@ -111,7 +114,7 @@ def test_there_are_never_more_than_room_is_made_for(bundle: ModelBundle) -> None
     candidates = Candidates(bundle, CONFIG, region_of(CONFIG))
     goal, step = Goal.from_pose(bundle.layout, 0.55, 0.1, 1.0), models_of(bundle)[0].step
     random = np.random.default_rng(0)
-    for _ in range(10):
+    for _ in range(30):
         box = tuple(float(v) for v in random.uniform((0.5, -0.15, -3.0), (0.8, 0.15, 3.0)))
         pusher = np.array(box[:2]) + random.uniform(-0.3, 0.3, 2)
         found = candidates.from_sides(state_of(bundle, box, pusher), goal, step)  # wherever the pusher is said to be
