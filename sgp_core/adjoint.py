@@ -5,9 +5,11 @@ the arithmetic does. The networks of `sgp_core.networks` are therefore taken out
 matrices, with all scaling folded into the first and last of them, and tried against the file before they are used. Any
 other TorchScript model serves as well, through autograd.
 
-Dynamics have `step`, x (B, nx) and u (B, 2) [m; table] to x_next and a tape, and `pull_back`, from a tape and the
-gradient by x_next to the gradients by x and u. A score takes x, u and the index of a noise level to the gradient of
-log p_sigma by (x, u) (B, nx + 2) [1/m]. TorchScript compiles this module as it stands, hence its plain annotations.
+Dynamics have `roll`, x0 (B, nx) and u (B, T, 2) [m; table] to the states (B, T+1, nx) and tapes, and `pull_back`, from
+tapes and gradients by the states and actions as if all were free, (B, T+1, nx) and (B, T, 2), to those by the actions
+that lead to the states (B, T, 2): reverse mode over the rollout. A score takes x, u and the index of a noise level to
+the gradient of log p_sigma by (x, u) (B, nx + 2) [1/m]. TorchScript compiles this module as it stands, hence its plain
+annotations.
 """
 
 import contextlib
@@ -56,9 +58,10 @@ def models_of(bundle: ModelBundle, layers: Sequence[LayerOf] = (plain, half)) ->
 
 
 def _both_ways(dynamics: Any, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """What a step moves (B, nx), and the gradients by x and u of the sum of that (B, nx + 2)."""
-    x_next, tape = dynamics.step(x, u)
-    return x_next - x, torch.cat(dynamics.pull_back(tape, torch.ones_like(x)), dim=1)
+    """What two equal steps move (B, 2, nx), and the gradients by them of the sum of all states (B, 2, 2)."""
+    steps = torch.stack([u, u], dim=1)
+    states, tapes = dynamics.roll(x, steps)
+    return states[:, 1:] - x[:, None], dynamics.pull_back(tapes, torch.ones_like(states), torch.zeros_like(steps))
 
 
 def _alike(tolerance: float, found: Tensor, wanted: Tensor) -> bool:
@@ -72,18 +75,23 @@ class ScriptDynamics(nn.Module):
         super().__init__()
         self._module = _frozen(module)
 
-    def step(self, x: Tensor, u: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The next state, and what `pull_back` needs of this one."""
+    def roll(self, x0: Tensor, u: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+        """The states, and what `pull_back` needs of them."""
         with torch.enable_grad():
-            x, u = x.detach().requires_grad_(), u.detach().requires_grad_()
-            x_next = self._module(x, u)
-        return x_next.detach(), [x, u, x_next]
+            u = u.detach().requires_grad_()
+            # As in later steps: once called without a gradient by x, frozen TorchScript leaves it out for ever.
+            x = x0.detach().requires_grad_()
+            states = [x]
+            for t in range(u.shape[1]):
+                x = self._module(x, u[:, t])
+                states.append(x)
+            stacked = torch.stack(states, dim=1)
+        return stacked.detach(), [[u, stacked]]
 
-    def pull_back(self, tape: list[Tensor], gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients by x and u."""
-        x, u, x_next = tape
-        by_x, by_u = torch.autograd.grad(x_next, (x, u), gradient, materialize_grads=True)
-        return by_x, by_u
+    def pull_back(self, tapes: list[list[Tensor]], by_x: Tensor, by_u: Tensor) -> Tensor:
+        """Gradients by the actions."""
+        u, stacked = tapes[0]
+        return by_u + torch.autograd.grad(stacked, u, by_x, retain_graph=True, materialize_grads=True)[0]
 
 
 class ScriptScore(nn.Module):
@@ -128,28 +136,38 @@ class MlpDynamics(nn.Module):
         self.back_hidden = nn.ModuleList(layer(w.t(), None) for w in reversed(weights[:-1]))
 
     @torch.jit.export
-    def step(self, x: Tensor, u: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The next state, and what `pull_back` needs of this one."""
-        h = torch.cat([x, u], dim=1)
-        tape = [u]
-        for layer in self.hidden:
-            h = layer(h).relu_()
-            tape.append(h)
-        matrix = self.last(h).view(x.shape[0], -1, 2)
-        tape.append(matrix)
-        return x + torch.cat([torch.bmm(matrix, u.unsqueeze(2)).squeeze(2), u], dim=1), tape
+    def roll(self, x0: Tensor, u: Tensor) -> tuple[Tensor, list[list[Tensor]]]:
+        """The states, and what `pull_back` needs of them."""
+        x, states = x0, [x0]
+        tapes: list[list[Tensor]] = []
+        for t in range(u.shape[1]):
+            step = u[:, t]
+            h = torch.cat([x, step], dim=1)
+            tape = [step]
+            for layer in self.hidden:
+                h = layer(h).relu_()
+                tape.append(h)
+            matrix = self.last(h).view(x.shape[0], -1, 2)
+            tape.append(matrix)
+            tapes.append(tape)
+            x = x + torch.cat([torch.bmm(matrix, step.unsqueeze(2)).squeeze(2), step], dim=1)
+            states.append(x)
+        return torch.stack(states, dim=1), tapes
 
     @torch.jit.export
-    def pull_back(self, tape: list[Tensor], gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients by x and u."""
-        u, matrix = tape[0], tape[-1]
-        by_moved = gradient[:, :-2]
-        g = self.back_last((by_moved.unsqueeze(2) * u.unsqueeze(1)).flatten(1))
-        for k, layer in enumerate(self.back_hidden):
-            # Zero where the ReLU was.
-            g = layer(torch.ops.aten.threshold_backward(g, tape[-2 - k], 0.0))
-        by_u = torch.bmm(by_moved.unsqueeze(1), matrix).squeeze(1) + gradient[:, -2:] + g[:, -2:]
-        return gradient + g[:, :-2], by_u
+    def pull_back(self, tapes: list[list[Tensor]], by_x: Tensor, by_u: Tensor) -> Tensor:
+        """Gradients by the actions."""
+        adjoint, found = by_x[:, -1], by_u.clone()
+        for t in range(by_u.shape[1] - 1, -1, -1):
+            tape = tapes[t]
+            step, matrix, by_moved = tape[0], tape[-1], adjoint[:, :-2]
+            g = self.back_last((by_moved.unsqueeze(2) * step.unsqueeze(1)).flatten(1))
+            for k, layer in enumerate(self.back_hidden):
+                # Zero where the ReLU was.
+                g = layer(torch.ops.aten.threshold_backward(g, tape[-2 - k], 0.0))
+            found[:, t] += torch.bmm(by_moved.unsqueeze(1), matrix).squeeze(1) + adjoint[:, -2:] + g[:, -2:]
+            adjoint = by_x[:, t] + adjoint + g[:, :-2]
+        return found
 
 
 class MlpScore(nn.Module):

@@ -53,13 +53,13 @@ class Candidates:
         self._middle_m = bundle.layout.markers(np.asarray(bundle.normalizer.x_centre)).mean(axis=0)
         self._found: ContactSequences | None = None
 
-    def from_sides(self, state: State, goal: Goal, step: Any) -> list[Candidate]:
+    def from_sides(self, state: State, goal: Goal, roll: Any) -> list[Candidate]:
         """The first pushes of sequences that may lead to the goal; those a step away also as that step's rest.
 
         Args:
             state: where things are [m; table].
             goal: where the markers should end [m; table].
-            step: `step` of dynamics, see `adjoint.py`.
+            roll: `roll` of dynamics, see `adjoint.py`.
         """
         config, limit = self._config, self._config.step_limit_m
         if not config.contacts_per_side:
@@ -68,7 +68,7 @@ class Candidates:
         ways = self._around.ways(box, pusher_m, self._around.places, self._region)
         wanted = self._layout.pose_of(goal.markers_m)
         found: list[Candidate] = []
-        for segment in self._sequences(step).best(box, pusher_m, wanted, ways, config.sequences):
+        for segment in self._sequences(roll).best(box, pusher_m, wanted, ways, config.sequences):
             k, begun = segment.place, [stay(pusher_m, segment.u)]
             if k >= 0:
                 begun = [self._walked(ways, k, pusher_m, segment.u)]
@@ -77,10 +77,10 @@ class Candidates:
             found.extend(one._replace(aim=segment.aim, later_m2=segment.later_m2) for one in begun)
         return found
 
-    def followed(self, candidate: Candidate, x_end: Float[ndarray, "nx"], goal: Goal, step: Any) -> Candidate:
+    def followed(self, candidate: Candidate, x_end: Float[ndarray, "nx"], goal: Goal, roll: Any) -> Candidate:
         """A candidate whose pushes end in a state, with what is best to come after them; with contacts only."""
         box, wanted = self._layout.pose_of(self._layout.markers(x_end)), self._layout.pose_of(goal.markers_m)
-        aim, later_m2 = self._sequences(step).after(box, x_end[-2:], wanted)
+        aim, later_m2 = self._sequences(roll).after(box, x_end[-2:], wanted)
         return candidate._replace(aim=aim, later_m2=later_m2)
 
     def wanted(
@@ -101,9 +101,9 @@ class Candidates:
                 target[end:] = self._layout.markers_at(*candidate.aim).reshape(-1)
         return targets, weights
 
-    def _sequences(self, step: Any) -> ContactSequences:
+    def _sequences(self, roll: Any) -> ContactSequences:
         if self._found is None:
-            self._found = ContactSequences(step, self._layout, self._config, self._around, self._middle_m)
+            self._found = ContactSequences(roll, self._layout, self._config, self._around, self._middle_m)
         return self._found
 
     def again(self, state: State, u: Float[ndarray, "T 2"], from_m: Float[ndarray, "2"] | None) -> Candidate:

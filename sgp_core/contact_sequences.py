@@ -57,7 +57,7 @@ class ContactSequences:
     """All straight pushes of one kind of box, and the search among pairs of them.
 
     Args:
-        step: `step` of dynamics, see `adjoint.py`.
+        roll: `roll` of dynamics, see `adjoint.py`.
         layout: of the box.
         config: weights of the task cost, step limit, horizon.
         around: places where a push may begin.
@@ -65,9 +65,9 @@ class ContactSequences:
     """
 
     def __init__(
-        self, step: Any, layout: MarkerLayout, config: PlannerConfig, around: WayRound, at_m: Float[ndarray, "2"]
+        self, roll: Any, layout: MarkerLayout, config: PlannerConfig, around: WayRound, at_m: Float[ndarray, "2"]
     ) -> None:
-        self._step, self._layout, self._config, self._around = step, layout, config, around
+        self._roll, self._layout, self._config, self._around = roll, layout, config, around
         self._parts = np.arange(1, PARTS * config.horizon + 1) / PARTS  # how many steps a push took after each
         self._step_m2 = layout.count * config.step_cost_m**2
         self._push_m2 = config.action_weight * config.step_limit_m**2 * self._parts + self._step_m2 * np.ceil(
@@ -149,11 +149,7 @@ class ContactSequences:
         markers = np.tile(self._layout.markers_at(*box).reshape(-1), (len(pusher_m), 1))
         x = torch.from_numpy(np.concatenate([markers, pusher_m], axis=1)).float()
         u = torch.from_numpy(directions * self._config.step_limit_m / PARTS).float()
-        states = []
-        for _ in self._parts:
-            x = self._step(x, u)[0]
-            states.append(x)
-        found = torch.stack(states, dim=1).double().numpy()
+        found = self._roll(x, u[:, None].repeat(1, len(self._parts), 1))[0][:, 1:].double().numpy()
         poses = poses_of(self._layout, self._layout.markers(found))
         return Pushes(poses, self._walks_from(seen_from(poses, found[..., -2:])))
 

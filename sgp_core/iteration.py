@@ -27,7 +27,7 @@ class Rollout(NamedTuple):
 
     u: Tensor  # (B, T, 2) [m]
     x: Tensor  # (B, T+1, nx) [m]
-    tapes: list[list[Tensor]]  # of each step, for the sweep back
+    tapes: list[list[Tensor]]  # for the sweep back
     error: Tensor  # (B, T, ny), markers less their goals after each step, turns weighted [m]
     weights: Tensor  # of its square (T, 1) or (B, T, 1)
     task_cost: Tensor  # (B,) [normalised]
@@ -137,20 +137,13 @@ class Iteration(nn.Module):
     @torch.jit.export
     def rollout(self, x0: Tensor, u: Tensor, target: Tensor, weights: Tensor | None = None) -> Rollout:
         """Predict the states of B action sequences and what they cost."""
-        x = x0.expand(u.shape[0], -1)
-        states = [x]
-        tapes: list[list[Tensor]] = []
-        for t in range(u.shape[1]):
-            x, tape = self.dynamics.step(x, u[:, t])  # type: ignore[operator]
-            tapes.append(tape)
-            states.append(x)
-        stacked = torch.stack(states, dim=1)
-        error = self.weighted(stacked[:, 1:, :-2] - target)
+        x, tapes = self.dynamics.roll(x0.expand(u.shape[0], -1), u)  # type: ignore[operator]
+        error = self.weighted(x[:, 1:, :-2] - target)
         if weights is None:
             weights = self.weights
         task = (weights * error * error).sum([-2, -1]) + self.action_weight * (u * u).sum([-2, -1])
-        z = (torch.cat([stacked[:, :-1], u], dim=-1) - self.centre) * self.per_scale
-        return Rollout(u, stacked, tapes, error, weights, task / self.scale2, self.distance(z))
+        z = (torch.cat([x[:, :-1], u], dim=-1) - self.centre) * self.per_scale
+        return Rollout(u, x, tapes, error, weights, task / self.scale2, self.distance(z))
 
     @torch.jit.export
     def weighted(self, error: Tensor) -> Tensor:
@@ -190,11 +183,7 @@ class Iteration(nn.Module):
     @torch.jit.export
     def pull_back(self, rollout: Rollout, by_x: Tensor, by_u: Tensor) -> Tensor:
         """From gradients by free states to gradients by the actions that lead there: reverse mode over the rollout."""
-        adjoint, found = by_x[:, -1], by_u.clone()
-        for t in range(by_u.shape[1] - 1, -1, -1):
-            by_state, by_action = self.dynamics.pull_back(rollout.tapes[t], adjoint)  # type: ignore[operator]
-            found[:, t] += by_action
-            adjoint = by_x[:, t] + by_state
+        found: Tensor = self.dynamics.pull_back(rollout.tapes, by_x, by_u)  # type: ignore[operator]
         return found
 
 

@@ -17,18 +17,19 @@ PACKED_FROM = 512  # smaller matrices stay in a core's own cache as they are
 class PlainLinear(nn.Module):
     """x W^T + b in single precision."""
 
-    weight: Tensor
-    bias: Tensor | None
+    turned: Tensor
+    bias: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.register_buffer("weight", weight)
-        self.register_buffer("bias", bias)
+        # For a few rows a product with a matrix that lies this way is a quarter faster.
+        self.register_buffer("turned", weight.t().contiguous())
+        self.register_buffer("bias", torch.zeros(len(weight)) if bias is None else bias)
         self.bytes_read = weight.numel() * weight.element_size()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in) to (B, out)."""
-        return nn.functional.linear(x, self.weight, self.bias)
+        return torch.addmm(self.bias, x, self.turned)
 
 
 class HalfLinear(nn.Module):

@@ -138,7 +138,7 @@ class Planner:
             )
         # Random ones are drawn in any case, so that what is drawn later does not depend on settings.
         random = [stay(state.x[-2:], u) for u in self._random(generator)]
-        searched = self._candidates.from_sides(state, goal, self._iteration.dynamics.step)
+        searched = self._candidates.from_sides(state, goal, self._iteration.dynamics.roll)
         guesses = [self._candidates.again(state, warm_start, from_m), *(searched or random)]
         x0s = np.tile(state.x, (len(guesses), 1))
         x0s[:, -2:] = [guess.from_m for guess in guesses]
@@ -168,7 +168,7 @@ class Planner:
     def _followed(self, guess: Candidate, x0: ndarray, u: ndarray, goal: Goal) -> Candidate:
         """The warm start, with what is best to come after it."""
         rollout = self._iteration.rollout(torch.from_numpy(x0).float(), torch.from_numpy(u), torch.zeros(()))
-        return self._candidates.followed(guess, rollout.x[0, -1].double().numpy(), goal, self._iteration.dynamics.step)
+        return self._candidates.followed(guess, rollout.x[0, -1].double().numpy(), goal, self._iteration.dynamics.roll)
 
     def _descended(self, field: Field, descent: Descent, turns: Turns) -> tuple[Descent, list[int], list[int]]:
         """After as many iterations as there are, or as time allows; how many at each noise level; whose are left."""
@@ -194,7 +194,7 @@ class Planner:
         if not outlook.motion_m.any():
             return State(stamp_s=outlook.start_s, x=state.x)
         x, u = (torch.from_numpy(v).float()[None] for v in (state.x, outlook.motion_m))
-        return State(stamp_s=outlook.start_s, x=self._iteration.dynamics.step(x, u)[0][0].double().numpy())
+        return State(stamp_s=outlook.start_s, x=self._iteration.dynamics.roll(x, u[:, None])[0][0, -1].double().numpy())
 
     @torch.no_grad()
     def gradient_ratio(self, state: State, goal: Goal, u: Float[ndarray, "T 2"], level: int) -> float:

@@ -158,9 +158,12 @@ class PusherReference:
         return None
 
     def latch(self, fault: Fault, now_s: float) -> Fault:
-        """Hold until `clear_fault`: at the last measured position, as far as `tracking_limit_m` lets it go there."""
+        """Hold until `clear_fault`: at the last measured position, as far as `tracking_limit_m` lets it go there.
+
+        One that stands and has not been measured for a while stays where it is.
+        """
         self.fault, self._engaged = fault, False
-        if self.measured_m is not None:
+        if self.measured_m is not None and (self.fresh or self._line.under_way(now_s)):
             self._follow(now_s, self.config.tracking_limit_m)
         return fault
 

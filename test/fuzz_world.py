@@ -71,11 +71,11 @@ class World:
 
     def restart(self, name: str) -> None:
         """A process ends without a word, and another starts."""
+        if name == "mpc":
+            Unsteady.mood = "fine"  # mpc_node does not start with models that cannot plan
         kind, given = NODES[name]
         self.nodes[name] = make(kind, self.time, self._take, given)
         self.oracles.restarted(name)
-        if name == "mpc":
-            Unsteady.mood = "fine"
 
     # --- from the nodes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
@@ -47,16 +48,30 @@ def test_networks_of_this_package_are_taken_as_matrices(bundle: ModelBundle, kin
 
 def test_dynamics_and_their_reverse_mode(bundle: ModelBundle, kind: type[nn.Module]) -> None:
     x, u = points(bundle, 200)
-    gradient = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    steps = torch.stack([u, -0.5 * u.flip(1), u], dim=1)
     found, expected = kind(bundle.dynamics), ScriptDynamics(bundle.dynamics)
-    (x_found, tape_found), (x_expected, tape_expected) = found.step(x, u), expected.step(x, u)
+    (x_found, tapes_found), (x_expected, tapes_expected) = found.roll(x, steps), expected.roll(x, steps)
     torch.testing.assert_close(x_found, x_expected, atol=1e-6, rtol=0.0)
-    for one, other in zip(
-        found.pull_back(tape_found, gradient), expected.pull_back(tape_expected, gradient), strict=True
-    ):
-        # A ReLU at the edge may fall to either side.
-        off = (one - other).abs().amax(-1) > 1e-3 * other.abs().max()
-        assert off.float().mean() <= 0.01
+    by_x = torch.randn(x_found.shape, generator=torch.Generator().manual_seed(1))
+    one, other = (d.pull_back(t, by_x, steps) for d, t in ((found, tapes_found), (expected, tapes_expected)))
+    # A ReLU at the edge may fall to either side.
+    off = (one - other).abs().amax((-1, -2)) > 1e-3 * other.abs().max()
+    assert off.float().mean() <= 0.01
+
+
+def test_a_file_is_differentiated_through_all_its_steps(bundle: ModelBundle) -> None:
+    """Frozen TorchScript once left out what a step gets from the one before."""
+    x, u = (v.double() for v in points(bundle, 8))
+    steps = torch.stack([u, u, u], dim=1)
+    file = ScriptDynamics(bundle.dynamics.double())
+    states, tapes = file.roll(x, steps)
+    weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(1), dtype=states.dtype)
+    found = file.pull_back(tapes, weights, torch.zeros_like(steps))
+    for t, k in itertools.product(range(3), range(2)):
+        further = torch.zeros_like(steps)
+        further[:, t, k] = 1e-7
+        j = [(weights * file.roll(x, steps + sign * further)[0]).sum((1, 2)) for sign in (1.0, -1.0)]
+        torch.testing.assert_close(found[:, t, k], (j[0] - j[1]) / 2e-7, atol=1e-3, rtol=1e-3)
 
 
 def test_score_at_every_level(bundle: ModelBundle) -> None:
@@ -73,17 +88,16 @@ def test_other_models_are_differentiated_by_autograd() -> None:
     assert isinstance(dynamics, ScriptDynamics)
     assert isinstance(score, ScriptScore)
     x, u = points(bundle, 3)
-    x_next, tape = dynamics.step(x, u)
-    by_x, by_u = dynamics.pull_back(tape, torch.ones_like(x))
-    torch.testing.assert_close(x_next, x + u.repeat(1, x.shape[1] // 2))
-    torch.testing.assert_close(by_x, torch.ones_like(x))
-    torch.testing.assert_close(by_u, torch.full_like(u, x.shape[1] // 2))
+    states, tapes = dynamics.roll(x, u[:, None])
+    by_u = dynamics.pull_back(tapes, torch.ones_like(states), u[:, None])
+    torch.testing.assert_close(states[:, 1], x + u.repeat(1, x.shape[1] // 2))
+    torch.testing.assert_close(by_u, u[:, None] + x.shape[1] // 2)
 
 
 def test_matrices_that_do_not_fit_the_file_are_not_used(
     bundle: ModelBundle, kind: type[nn.Module], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another architecture may have the same names inside."""
-    honest = kind.step
-    monkeypatch.setattr(kind, "step", lambda self, x, u: (honest(self, x, u)[0] + 1e-3, None))
+    honest = kind.roll
+    monkeypatch.setattr(kind, "roll", lambda self, x, u: (honest(self, x, u)[0] + 1e-3, None))
     assert isinstance(models_of(bundle)[0], ScriptDynamics)

@@ -112,12 +112,12 @@ def test_the_same_plan_without_a_clock(planner: Planner, bundle: ModelBundle) ->
 
 def test_there_are_never_more_than_room_is_made_for(bundle: ModelBundle) -> None:
     candidates = Candidates(bundle, CONFIG, region_of(CONFIG))
-    goal, step = Goal.from_pose(bundle.layout, 0.55, 0.1, 1.0), models_of(bundle)[0].step
+    goal, roll = Goal.from_pose(bundle.layout, 0.55, 0.1, 1.0), models_of(bundle)[0].roll
     random = np.random.default_rng(0)
     for _ in range(30):
         box = tuple(float(v) for v in random.uniform((0.5, -0.15, -3.0), (0.8, 0.15, 3.0)))
         pusher = np.array(box[:2]) + random.uniform(-0.3, 0.3, 2)
-        found = candidates.from_sides(state_of(bundle, box, pusher), goal, step)  # wherever the pusher is said to be
+        found = candidates.from_sides(state_of(bundle, box, pusher), goal, roll)  # wherever the pusher is said to be
         assert CONFIG.restarts + len(found) <= most_candidates(CONFIG)
         for candidate in found:
             walk = candidates.walk(state_of(bundle, box, pusher), candidate)

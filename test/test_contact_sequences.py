@@ -34,7 +34,7 @@ def around(bundle: ModelBundle) -> WayRound:
 @pytest.fixture(scope="module")
 def sequences(bundle: ModelBundle, around: WayRound) -> ContactSequences:
     with torch.no_grad():
-        return ContactSequences(models_of(bundle)[0].step, bundle.layout, CONFIG, around, np.array([0.65, 0.0]))
+        return ContactSequences(models_of(bundle)[0].roll, bundle.layout, CONFIG, around, np.array([0.65, 0.0]))
 
 
 @torch.no_grad()

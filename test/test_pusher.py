@@ -243,6 +243,16 @@ def test_a_standing_pusher_waits_for_a_silent_source_without_a_fault() -> None:
     np.testing.assert_allclose(arm.at(arm.now_s), end, atol=1e-9)
 
 
+def test_a_fault_of_a_standing_pusher_does_not_move_it_to_an_old_measurement() -> None:
+    arm = Arm()
+    arm.step((0.05, 0.0))
+    end = arm.run(1.2)[-1]
+    arm.reference.measure(end + 0.01, arm.now_s)
+    arm.run(1.0, measure=False)
+    assert reason(arm.step((0.2, 0.0))) == Reason.STEP_TOO_LARGE
+    np.testing.assert_allclose(arm.at(arm.now_s + 1.0), end, atol=1e-9)
+
+
 def test_pusher_moved_by_hand_before_the_first_step_is_a_fault_and_not_chased() -> None:
     arm = Arm()
     arm.measured = START + np.array([0.2, 0.0])
