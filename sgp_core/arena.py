@@ -119,6 +119,7 @@ def figures(runs: Sequence[Run]) -> dict[str, Any]:
         "mean_steps": float(np.mean([run.steps for run in runs])),
         "plan_ms_p50": float(np.median(plan_s) * 1e3) if plan_s else 0.0,
         "unsafe_steps": sum(run.unsafe_steps for run in runs),
+        "last_words": [run.last_words for run in runs if not run.arrived],
         "last_reasons": dict(sorted(Counter(str(run.last_reason) for run in runs).items())),
     }
 

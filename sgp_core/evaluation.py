@@ -37,6 +37,7 @@ class Run:
     box_poses: list[tuple[float, float, float]]  # before each step and at the end
     pusher_m: list[tuple[float, float]]  # at the same times
     last_reason: Reason
+    last_words: str  # what the controller said to it
 
     @property
     def success(self) -> bool:
@@ -81,7 +82,7 @@ def run_loop(
     motion, reference = CommandedMotion(bundle.step_duration_s), rig.pusher()
     initial = cost_cm2(rig.markers(), goal)
     states, poses, pushers, plan_s = [], [rig.box_pose()], [_point(rig)], []
-    steps, unsafe = 0, 0
+    steps, unsafe, words = 0, 0, "no state"
     while True:
         state, now_s, u = eyes.state(), rig.time_s, np.zeros(2)
         if state is None:
@@ -92,6 +93,7 @@ def run_loop(
             outlook = Outlook(start_s=now_s, motion_m=motion.between(state.stamp_s, now_s))
             decision = controller.control(state, goal, carry, outlook=outlook if state.stamp_s < now_s else None)
             carry, reason, u = decision.carry, decision.step.status, decision.step.u
+            words = decision.step.reason
             states.append(state)
             if decision.plan is not None and steps < MAX_STEPS:
                 plan_s.append(decision.plan.solve_s)
@@ -120,6 +122,7 @@ def run_loop(
         box_poses=[*poses, rig.box_pose()],
         pusher_m=[*pushers, _point(rig)],
         last_reason=reason,
+        last_words=words,
     )
 
 

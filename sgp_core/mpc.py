@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -22,6 +23,9 @@ from sgp_core.types import Goal, MpcCarry, Plan, PlanStatus, Reason, State, Step
 
 # Of a control period: the rest is for messages, and for what else the machine has to do.
 BUDGET_SHARE = 0.6
+# A box that comes no nearer to its goal for so many steps is worth a word; walks take half of that.
+PATIENCE_STEPS, NEARER_M = 10, 0.001
+BREAK_STEPS = 2  # longer ones between two plans do not count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,11 @@ class Decision:
 def initial_carry(seed: int = 0) -> MpcCarry:
     """The carry before the first plan."""
     return MpcCarry(u=None, stamp_s=0.0, generator_state=_state_of(torch.Generator().manual_seed(seed)))
+
+
+def toward_another_goal(carry: MpcCarry) -> MpcCarry:
+    """The same plan, without what was known of the goal before."""
+    return dataclasses.replace(carry, arrived=False, nearest_m=math.inf, idle_s=0.0)
 
 
 @runtime_checkable
@@ -112,7 +121,7 @@ class Controller:
             return Decision(
                 step=_no_step(state, Reason.GOAL_REACHED, f"goal reached, markers {error_m * 1e3:.1f} mm away"),
                 plan=None,
-                carry=dataclasses.replace(carry, u=None, from_m=None, arrived=True),
+                carry=dataclasses.replace(toward_another_goal(carry), u=None, from_m=None, arrived=True),
                 marker_error_m=error_m,
                 yaw_error_rad=yaw_rad,
             )
@@ -129,14 +138,17 @@ class Controller:
             spent_s=spent_s,
             schedule=schedule,
         )
+        nearest_m, idle_s = self._progress(state, error_m, carry)
         return Decision(
-            step=self._first_step(state, plan),
+            step=self._first_step(state, plan, error_m, idle_s),
             plan=plan,
             carry=MpcCarry(
                 u=plan.u[plan.walk :],
                 stamp_s=state.stamp_s,
                 generator_state=_state_of(generator),
                 from_m=plan.from_m,
+                nearest_m=nearest_m,
+                idle_s=idle_s,
             ),
             marker_error_m=error_m,
             yaw_error_rad=yaw_rad,
@@ -165,7 +177,14 @@ class Controller:
         kept = advanced[:horizon]
         return np.concatenate([kept, np.zeros((horizon - len(kept), 2))])
 
-    def _first_step(self, state: State, plan: Plan) -> Step:
+    def _progress(self, state: State, error_m: float, carry: MpcCarry) -> tuple[float, float]:
+        """How near the box has come to the goal [m], and how long it has not come any nearer [s]."""
+        if error_m < carry.nearest_m - NEARER_M:
+            return error_m, 0.0
+        passed_s = min(max(state.stamp_s - carry.stamp_s, 0.0), BREAK_STEPS * self._bundle.step_duration_s)
+        return carry.nearest_m, carry.idle_s + passed_s
+
+    def _first_step(self, state: State, plan: Plan, error_m: float, idle_s: float) -> Step:
         config = self._planner.config
         if plan.status is PlanStatus.FAILED:
             return _no_step(
@@ -187,6 +206,11 @@ class Controller:
             )
         if 0.0 < trust < distance and not plan.walk:
             u, words = u * (trust / distance), f"{words}, by shorter steps: {off}"
+        if idle_s > PATIENCE_STEPS * self._bundle.step_duration_s:
+            words += (
+                f"; no nearer to the goal for {idle_s:.0f} s, {error_m * 1e3:.0f} mm away: it may be out of reach, or"
+                " the box does not move as the model says"
+            )
         return Step(stamp_s=state.stamp_s, u=u, status=Reason.RUNNING, reason=words)
 
 

@@ -6,6 +6,7 @@ the number of markers, nx = 2N+2 the length of a state, T the horizon, B a batch
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -117,6 +118,8 @@ class MpcCarry:
     generator_state: bytes  # of the torch.Generator that draws the restarts
     from_m: Float[ndarray, "2"] | None = None  # where they begin, after a walk [m; table]; None: where the pusher is
     arrived: bool = False  # inside the goal's hysteresis band
+    nearest_m: float = math.inf  # mean distance of the markers from this goal, when the box was last nearer than before
+    idle_s: float = 0.0  # how long it has not been any nearer, breaks not counted
 
 
 @dataclass(frozen=True, kw_only=True)

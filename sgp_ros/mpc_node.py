@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -13,7 +12,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from sgp_core.config import Config, MpcConfig, PlannerConfig
 from sgp_core.errors import InputError
-from sgp_core.mpc import Controller, in_time, initial_carry
+from sgp_core.mpc import Controller, in_time, initial_carry, toward_another_goal
 from sgp_core.prediction import Outlook
 from sgp_core.safety import FUTURE_TOLERANCE_S, Fault, check_age, check_reach, check_state, check_step
 from sgp_core.types import Goal, Plan, PlanStatus, Reason, State, Step
@@ -148,7 +147,7 @@ class MpcNode(SgpNode):
     def _new_goal(self, goal: Goal) -> None:
         if self._inputs.take_goal(goal, self._planner):
             # The wider band in which a goal counts as kept belongs to the goal that was reached.
-            self._carry = replace(self._carry, arrived=False)
+            self._carry = toward_another_goal(self._carry)
 
     def _fresh_state(self) -> State | Fault:
         state = self._inputs.state

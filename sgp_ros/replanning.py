@@ -20,7 +20,7 @@ from numpy import ndarray
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import MpcConfig, PlannerConfig
 from sgp_core.errors import InputError
-from sgp_core.mpc import Controller, Decision, initial_carry
+from sgp_core.mpc import Controller, Decision, initial_carry, toward_another_goal
 from sgp_core.prediction import Outlook
 from sgp_core.types import Goal, Reason, State
 from sgp_ros import convert
@@ -170,7 +170,7 @@ def replan(
         tell(number + 1)
         now = latest(log.goals, was.began_s) or goal
         if now is not told:
-            carry, told = dataclasses.replace(carry, arrived=False), now
+            carry, told = toward_another_goal(carry), now
         state = near.at(was.state_stamp_ns)
         # The recorded node drew its random numbers whether the state is in the bag or not.
         drawn = controller.drawn(carry) if was.plan_u is not None else carry.generator_state

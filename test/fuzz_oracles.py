@@ -22,6 +22,7 @@ REASONS = {
     "OFF_DATA",
 }  # fmt: skip
 WELL = ("RUNNING", "GOAL_REACHED")
+UNTAKEN = "has taken no step"  # said beside a step that was sent nevertheless: it may be the first one taken
 DEFAULTS: dict[str, Any] = {
     "step_limit_m": 0.05, "workspace_m": [0.30, 0.95, -0.35, 0.35], "keep_out_m": [0.0] * 4, "speed_limit_mps": 0.12,
     "acceleration_limit_mps2": 0.5, "tracking_limit_m": 0.03, "state_timeout_s": 0.5, "step_timeout_s": 0.6,
@@ -207,7 +208,7 @@ class Oracles:
         self.reason = reason
         if reason not in REASONS or len(message.message) < 4:
             self._say(f"a status without explanation: '{reason}', '{message.message}'")
-        if reason in WELL:
+        if reason in WELL or UNTAKEN in message.message:
             return
         self._stopped = Worker.started
         if reason in ("PUSHER_DISABLED", "PUSHER_FAULT"):

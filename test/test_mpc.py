@@ -6,7 +6,7 @@ from analytic import LAYOUT, linear_bundle, planner_settings
 
 from sgp_core.config import MpcConfig
 from sgp_core.layout import rotation
-from sgp_core.mpc import Controller, advance, goal_error, initial_carry
+from sgp_core.mpc import Controller, advance, goal_error, initial_carry, toward_another_goal
 from sgp_core.types import Goal, Reason, State
 
 BUNDLE = linear_bundle()
@@ -98,6 +98,26 @@ def test_the_same_carry_gives_the_same_decision():
     np.testing.assert_array_equal(once.plan.u, again.plan.u)
     assert once.carry.generator_state == again.carry.generator_state
     assert once.carry.generator_state != initial_carry(7).generator_state
+
+
+def test_a_box_that_comes_no_nearer_is_spoken_of():
+    one, carry = controller(), initial_carry()
+    said = []
+    for cycle in range(14):
+        decision = one.control(state_at(0.5, 0.0, 0.0, stamp_s=1000.0 + cycle), GOAL, carry)
+        said.append("no nearer" in decision.step.reason)
+        carry = decision.carry
+    assert decision.step.status is Reason.RUNNING
+    assert said == [False] * 11 + [True] * 3
+    assert "111 mm away" in decision.step.reason
+    # A break does not count; a nearer box and another goal end it.
+    for state, before in (
+        (state_at(0.51, 0.0, 0.0, 1014.0), carry),
+        (state_at(0.5, 0.0, 0.0, 1014.0), toward_another_goal(carry)),
+    ):
+        assert "no nearer" not in one.control(state, GOAL, before).step.reason
+    rested = one.control(state_at(0.5, 0.0, 0.0, stamp_s=5000.0), GOAL, initial_carry()).carry
+    assert one.control(state_at(0.5, 0.0, 0.0, stamp_s=9000.0), GOAL, rested).carry.idle_s == 2.0
 
 
 def test_off_the_data_steps_are_shorter_and_then_there_are_none():
