@@ -119,5 +119,5 @@ MUTANTS = (
     Mutant("no cap of the acceleration", lambda: CLOSED(sgp_core.follower, "limited", lambda vector, _: vector),
            (event("run", 7),), "changes its velocity"),
     Mutant("a silent pusher sensor is not noticed", lambda: CLOSED(PusherReference, "latch_silence", lambda *_: None),
-           (event("source", 2), event("long_run", 15)), "not measured"),
+           (event("run", 6), event("source", 2), event("long_run", 15)), "not measured"),
 )  # fmt: skip

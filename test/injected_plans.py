@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import analytic
 import numpy as np
@@ -89,7 +89,7 @@ def spoil(decision: Decision, u: tuple[float, float]) -> Decision:
 
 
 class Unsteady(analytic.Glued):
-    """Glued dynamics with moods: `fine`, `nan` (no answer), `raise` (an error)."""
+    """Glued dynamics with moods: `fine`, `off` (the data), `nan` (no answer), `raise` (an error)."""
 
     mood = "fine"
 
@@ -106,6 +106,7 @@ QUICK = {
     "rate_hz": 5.0,
 }  # fmt: skip
 TICK_S = 0.05
+OFF_DATA = (0.45, 0.7)  # shorter steps, and none
 PUSHER = {"output_rate_hz": 1.0 / TICK_S}
 
 
@@ -114,12 +115,11 @@ class Straight(Planner):
 
     made = 0
     last: Plan  # of the planner
-    off: ClassVar = {5: 0.45, 9: 0.7}  # which of sixteen plans are off the data, and how far: shorter steps, and none
 
     def plan(self, state: State, goal: Goal, warm_start: Any, generator: torch.Generator, **how: Any) -> Plan:
         """See `Planner.plan`."""
         Straight.made += 1
-        if Straight.made % 16 == 1 or Unsteady.mood != "fine":
+        if Straight.made % 16 == 1 or Unsteady.mood in ("nan", "raise"):
             BUNDLE.score.levels.clear()  # it keeps what was asked for
             Straight.last = super().plan(state, goal, warm_start, generator, **how)
             return Straight.last
@@ -128,7 +128,8 @@ class Straight(Planner):
         u = region_of(self.config).reached(here_m, here_m + np.clip(way_m, -limit_m, limit_m)) - here_m
         u = np.stack([np.clip(u, -limit_m, limit_m), np.zeros(2)])
         x = state.x + np.concatenate([np.zeros((1, 2)), np.cumsum(u, axis=0)])[:, [0, 1] * (len(state.x) // 2)]
+        distance = OFF_DATA[Straight.made % len(OFF_DATA)] if Unsteady.mood == "off" else 0.0
         return replace(
             Straight.last, stamp_s=state.stamp_s, u=u, x=x, walk=0, status=PlanStatus.IMPROVED, solve_s=0.0,
-            data_distance=self.off.get(Straight.made % 16, 0.0),
+            data_distance=distance,
         )  # fmt: skip
