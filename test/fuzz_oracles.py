@@ -259,8 +259,8 @@ class Oracles:
         if message.header.frame_id == "table" and math.isfinite(where.x) and math.isfinite(where.y) and fresh:
             self._measured_m, self._silent_s = np.array([where.x, where.y]), max(age_s, 0.0)
 
-    def step_comes(self, message: Any) -> None:
-        """A step reaches the pusher's node: why it must not be taken, if there is a reason."""
+    def step_comes(self, message: Any, last_ns: int) -> None:
+        """A step reaches the pusher's node, which took one last: why it must not be taken, if there is a reason."""
         u, stamp_s = np.array([message.vector.x, message.vector.y]), convert.seconds(message.header.stamp)
         age_s, why = self.time.ros_s - stamp_s, ""
         if not np.isfinite(u).all():
@@ -281,7 +281,9 @@ class Oracles:
             why = "nobody measures the pusher"
         elif message.header.frame_id != "table":
             why = "its frame is not the table"
-        self._coming = (convert.stamp_ns(message.header.stamp), why)
+        stamp_ns = convert.stamp_ns(message.header.stamp)
+        # Another one with the stamp of the last is not it.
+        self._coming = None if stamp_ns == last_ns else (stamp_ns, why)
 
     def step_came(self) -> None:
         """The report on it was heard."""
@@ -315,7 +317,7 @@ class Oracles:
             self._say(f"a target of {at_m}, {place.z}")
             return
         gap_s, slow = now_s - self._at_s, limits["acceleration_limit_mps2"]
-        first_m = 2.0 * max(slow, 0.5) * TICK_S**2 + EXACT_M
+        first_m = 2.0 * max(slow, 0.5) * min(gap_s, 2.0 * TICK_S) ** 2 + EXACT_M
         renewed, self._renewed_m = near(at_m, self._renewed_m, first_m), None
         if self._at_m is None or renewed:
             if not renewed and not near(at_m, self._measured_m, first_m):

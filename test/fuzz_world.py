@@ -111,7 +111,7 @@ class World:
         elif topic == "state":
             self.oracles.state(message)
         elif topic == "step":
-            self.oracles.step_comes(message)
+            self.oracles.step_comes(message, self.nodes["pusher"]._step_stamp_ns)
         elif topic == "pusher_state":
             self.oracles.report_heard(message)
         self.nodes[node].hear(topic, message)
