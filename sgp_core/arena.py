@@ -22,6 +22,7 @@ from sgp_core.evaluation import Run, run_loop
 from sgp_core.goals import Pose
 from sgp_core.mpc import Solver
 from sgp_core.planner import Planner
+from sgp_core.run_cost import MAX_STEPS
 from sgp_core.suites import Case
 from sgp_core.types import Goal, State
 
@@ -38,6 +39,7 @@ class Trial:
     mpc: MpcConfig
     case: Case
     seed: int  # the suite's
+    max_steps: int = MAX_STEPS
 
     def run(self) -> Run:
         """Run it; the case fixes everything random, whatever the planner."""
@@ -52,6 +54,7 @@ class Trial:
             case.pusher_m,
             solver=_solver(self.contender, self.bundle),
             camera=case.camera,
+            max_steps=self.max_steps,
         )
 
 
@@ -67,11 +70,16 @@ def _solver(contender: Contender, path: Path) -> Solver:
 
 
 def trials_of(
-    bundle: Path, contenders: Sequence[Contender], mpc: MpcConfig, cases: Sequence[Case], seed: int
+    bundle: Path,
+    contenders: Sequence[Contender],
+    mpc: MpcConfig,
+    cases: Sequence[Case],
+    seed: int,
+    max_steps: int = MAX_STEPS,
 ) -> list[Trial]:
     """Every case for every contender."""
     return [
-        Trial(bundle=bundle, contender=contender, mpc=mpc, case=case, seed=seed)
+        Trial(bundle=bundle, contender=contender, mpc=mpc, case=case, seed=seed, max_steps=max_steps)
         for contender in contenders
         for case in cases
     ]

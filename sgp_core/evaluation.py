@@ -60,8 +60,9 @@ def run_loop(
     *,
     solver: Solver | None = None,
     camera: bool = False,
+    max_steps: int = MAX_STEPS,
 ) -> Run:
-    """Push until the controller arrives or 25 steps are spent; a cycle that gives no step counts as one.
+    """Push until the controller arrives or the steps are spent; a cycle that gives no step counts as one.
 
     Args:
         bundle: models and layout.
@@ -73,6 +74,7 @@ def run_loop(
         pusher_start: position of the pusher [m; table].
         solver: makes the plans; None for the score-guided planner.
         camera: whether states come as from a camera, late and through the estimation, or at once.
+        max_steps: how many there are.
     """
     layout = bundle.layout
     rig = Rig(layout, sim, box_start, pusher_start)
@@ -95,9 +97,9 @@ def run_loop(
             carry, reason, u = decision.carry, decision.step.status, decision.step.u
             words = decision.step.reason
             states.append(state)
-            if decision.plan is not None and steps < MAX_STEPS:
+            if decision.plan is not None and steps < max_steps:
                 plan_s.append(decision.plan.solve_s)
-        if reason is Reason.GOAL_REACHED or steps == MAX_STEPS:
+        if reason is Reason.GOAL_REACHED or steps == max_steps:
             break
         steps += 1
         asked, u = u, _within(planner, reference, u)

@@ -20,6 +20,7 @@ from sgp_core.errors import InputError
 from sgp_core.files import write_text
 from sgp_core.goals import Pose, find_goal, load_goals
 from sgp_core.layout import MarkerLayout
+from sgp_core.run_cost import MAX_STEPS
 from sgp_ros.options import BundleOption, SeedOption, bundle_path, pairs
 from sgp_ros.progress import progress_bar
 
@@ -54,6 +55,7 @@ def evaluate(
         Path | None, typer.Option(help="folder of bundles of the same data and other seeds, for planner ensemble")
     ] = None,
     budget_ms: Annotated[float, typer.Option(min=0.0, help="time of one plan, for every planner; 0: no limit")] = 0.0,
+    steps: Annotated[int, typer.Option(min=1, help="a run ends after so many at the latest")] = MAX_STEPS,
     seed: SeedOption = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="write a row per planner and goal")] = None,
     markdown: Annotated[Path | None, typer.Option(help="write the table, in Markdown")] = None,
@@ -78,7 +80,7 @@ def evaluate(
         rivals = contenders(own, settings, models, Given(data=data, ensemble=ensemble), Path(folder))
         for rival in rivals:
             rival.solver(models)  # refuses what does not fit the bundle before the work starts
-        todo = arena.trials_of(path, rivals, mpc, cases, seed)
+        todo = arena.trials_of(path, rivals, mpc, cases, seed, steps)
         with progress_bar(console) as bar:
             task = bar.add_task("closed loops", total=len(todo))
             done = arena.run_all(todo, jobs, lambda: bar.advance(task))

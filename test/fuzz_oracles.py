@@ -360,8 +360,12 @@ class Oracles:
         reach_m = limits["tracking_limit_m"] + self._fault_reach_m
         if self._fault_m is not None and float(np.linalg.norm(at_m - self._fault_m)) > reach_m:
             self._say("after a fault the target goes further than tracking_limit_m")
-        quiet_s = limits["pusher_timeout_s"] + limits["tracking_limit_m"] / limits["speed_limit_mps"]
-        if way_m > CREEP_M and self._silent_s > quiet_s + self._speed_mps / slow + 0.3:
+        # Nobody measures the pusher: it brakes, and goes back to where it was seen last.
+        braked_s = limits["pusher_timeout_s"] + limits["speed_limit_mps"] / slow + 3.0 * TICK_S
+        still_s = braked_s + limits["tracking_limit_m"] / limits["speed_limit_mps"] + limits["speed_limit_mps"] / slow
+        seen_m = self._at_m if self._measured_m is None else self._measured_m
+        away_m = float(np.linalg.norm(at_m - seen_m) - np.linalg.norm(self._at_m - seen_m))
+        if (way_m > CREEP_M and self._silent_s > still_s) or (away_m > CREEP_M and self._silent_s > braked_s):
             self._say(f"the target moves, and the pusher was not measured for {self._silent_s:.2f} s")
 
 

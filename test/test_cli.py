@@ -45,7 +45,7 @@ def test_collect_train_evaluate_info(made):
     assert set(rows[0][0]) == {
         *("suite", "planner", "goal", "beta", "seed", "trials", "mean_cost_cm2", "std_cost_cm2", "success_rate"),
         *("mean_steps", "plan_ms_p50", "bundle_sha256", "mean_error_mm", "std_error_mm", "mean_yaw_deg", "std_yaw_deg"),
-        *("rate_10mm_5deg", "rate_5mm_3deg", "unsafe_steps", "last_reasons"),
+        *("rate_10mm_5deg", "rate_5mm_3deg", "unsafe_steps", "last_reasons", "last_words"),
     }
     assert [line.split(" | ")[:2] for line in (made / "table.md").read_text().splitlines()[2:]] == [
         ["| sgp", "0"],
