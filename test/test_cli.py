@@ -34,7 +34,7 @@ def test_collect_train_evaluate_info(made):
     assert "2x16" in told.stdout
     assert "plan time: p50" in told.stdout
     arguments = ["--bundle", str(made / "model"), "--goals", "center", "--trials", "2", "--set", "horizon=2"]
-    arguments += ["--set", "iterations=10", "--beta", "0,0.01"]
+    arguments += ["--set", "iterations=10", "--set", "contacts_per_side=0", "--beta", "0,0.01", "--steps", "4"]
     rows = []
     for name, jobs in (("a.json", "1"), ("b.json", "2")):
         files = ["--json", str(made / name), "--markdown", str(made / "table.md")]
