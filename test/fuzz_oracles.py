@@ -364,8 +364,9 @@ class Oracles:
         braked_s = limits["pusher_timeout_s"] + limits["speed_limit_mps"] / slow + 3.0 * TICK_S
         still_s = braked_s + limits["tracking_limit_m"] / limits["speed_limit_mps"] + limits["speed_limit_mps"] / slow
         seen_m = self._at_m if self._measured_m is None else self._measured_m
-        away_m = float(np.linalg.norm(at_m - seen_m) - np.linalg.norm(self._at_m - seen_m))
-        if (way_m > CREEP_M and self._silent_s > still_s) or (away_m > CREEP_M and self._silent_s > braked_s):
+        off_m, before_m = (float(np.linalg.norm(place_m - seen_m)) for place_m in (at_m, self._at_m))
+        away = off_m > max(before_m + CREEP_M, SLACK_M)
+        if (way_m > CREEP_M and self._silent_s > still_s) or (away and self._silent_s > braked_s):
             self._say(f"the target moves, and the pusher was not measured for {self._silent_s:.2f} s")
 
 
