@@ -60,11 +60,12 @@ class Soak:
         self.samples: list[tuple[float, float]] = []  # hours, MiB
         self._clean_s = 0.0  # since when nothing is wrong
 
-    def events(self, name: str) -> None:
+    def events(self, name: str) -> tuple[str, int, int]:
         """One event with random numbers."""
         a, b = (int(number) for number in self.random.integers(0, 256, 2))
         KINDS[NAMED[name]](self.world, a, b)
         self.counts["events"] += 1
+        return name, a, b
 
     def ticks(self, seconds: float) -> None:
         """Time passes."""
@@ -74,8 +75,9 @@ class Soak:
 
     def cycle(self) -> None:
         """A fault or two, their time, the mending, a new goal, and quiet enough to see that all is well again."""
+        done = []
         for _ in range(int(self.random.integers(1, 4))):
-            self.events(str(self.random.choice(FAULTS)))
+            done.append(self.events(str(self.random.choice(FAULTS))))
             self.ticks(float(self.random.uniform(0.2, 4.0)))
         self.world.set("mpc", **DEFAULTS)
         self.world.set("pusher", **DEFAULTS)
@@ -95,6 +97,8 @@ class Soak:
             if reason not in WELL:
                 self.counts["unexplained statuses"] += count
                 self.counts[f"unexplained {reason}"] += count
+                words = self.world.nodes["pusher"]._arm.condition().text
+                print(f"at {self.world.time.steady_s:.2f} s, after {done}: {reason} {count} times; {words}", flush=True)
         self.counts["faults"] += 1
 
     def drain(self) -> None:
