@@ -93,14 +93,12 @@ class FullDisk:
         folder = scene.folder / "full_disk"
         folder.mkdir(exist_ok=True)
         record = f"{sys.executable} -c 'from sgp_ros.cli import main; main()' record --out {folder}/bag --duration 30"
-        mounted = (
-            f"mount -t tmpfs -o size={FULL_DISK_KB}k none {folder} && {record}; code=$?; ls -l {folder}/*; exit $code"
-        )
+        mounted = f"mount -t tmpfs -o size={FULL_DISK_KB}k none {folder} && {record}"
         isolate = ["unshare", "--mount", "--map-root-user"]
         if subprocess.run([*isolate, "mount", "-t", "tmpfs", "none", str(folder)], capture_output=True).returncode == 0:
-            process = scene.spawn(*isolate, "sh", "-c", f"{mounted} && {record}; {count}")
+            process = scene.spawn(*isolate, "sh", "-c", mounted)
         else:
-            process = scene.spawn("bash", "-c", f"(ulimit -f {FULL_DISK_KB}; {record}); {count}")
+            process = scene.spawn("bash", "-c", f"ulimit -f {FULL_DISK_KB}; {record}")
         while process.poll() is None:
             scene.observe(0.1)
         output, _ = process.communicate()
