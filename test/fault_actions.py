@@ -86,6 +86,15 @@ class Starve:
         """They have ended."""
 
 
+COUNT = """
+import sys
+from pathlib import Path
+from sgp_ros.bags import Bag
+with Bag(Path(sys.argv[1])) as bag:
+    print("->", sum(1 for _ in bag.raw(set(bag.topics))), "messages")
+"""
+
+
 class FullDisk:
     """`sgp record` with little room: on a file system of its own if one can be mounted, else below a size limit."""
 
@@ -93,12 +102,13 @@ class FullDisk:
         folder = scene.folder / "full_disk"
         folder.mkdir(exist_ok=True)
         record = f"{sys.executable} -c 'from sgp_ros.cli import main; main()' record --out {folder}/bag --duration 30"
-        mounted = f"mount -t tmpfs -o size={FULL_DISK_KB}k none {folder} && {record}"
+        mount = f"mount -t tmpfs -o size={FULL_DISK_KB}k none {folder}"
+        read = f"{sys.executable} -c '{COUNT}' {folder}/bag"
         isolate = ["unshare", "--mount", "--map-root-user"]
         if subprocess.run([*isolate, "mount", "-t", "tmpfs", "none", str(folder)], capture_output=True).returncode == 0:
-            process = scene.spawn(*isolate, "sh", "-c", mounted)
+            process = scene.spawn(*isolate, "sh", "-c", f"{mount} && {record}; {read}")
         else:
-            process = scene.spawn("bash", "-c", f"ulimit -f {FULL_DISK_KB}; {record}")
+            process = scene.spawn("bash", "-c", f"(ulimit -f {FULL_DISK_KB}; {record}); {read}")
         while process.poll() is None:
             scene.observe(0.1)
         output, _ = process.communicate()
