@@ -155,8 +155,7 @@ class ContactSequences:
 
     def _walks_from(self, points_m: Float[ndarray, "... 2"]) -> Float[ndarray, "... K"]:
         """Steps from points beside the box [m; box] to every place."""
-        lengths_m = self._around.lengths(points_m.reshape(-1, 2)).reshape(*points_m.shape[:-1], -1)
-        return np.asarray(np.ceil(ALONG_AN_AXIS * lengths_m / self._config.step_limit_m))
+        return np.asarray(np.ceil(ALONG_AN_AXIS * self._around.about(points_m) / self._config.step_limit_m))
 
     def _followed(
         self,

@@ -6,12 +6,14 @@ what is learned tells of that, since nothing changes until the box is touched ag
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
+from scipy.interpolate import RegularGridInterpolator
 
 from sgp_core.layout import MarkerLayout, rotation
 from sgp_core.workspace import Region
@@ -26,6 +28,11 @@ SHARE_MOST = 0.85  # of half a face: how far from its middle a push begins
 LOOKS = 24  # points of a straight way that are looked at
 SPACING_M = 0.004  # of the points where a step may end
 STEPS_MOST = 24
+CELL_M, CELLS = (
+    0.02,
+    20,
+)  # of the grid on which lengths are kept, and how many there are to each side of the box's centre
+FAR_M = 10.0  # in place of a length without a way
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +124,19 @@ class WayRound:
         direct = np.where(self._free(by[:, None], self.places), _apart(by, self.places), np.inf)
         round_m = np.minimum(direct, (past[:, :, None] + to_place).min(axis=1))
         return np.asarray(round_m + np.linalg.norm(by - points_m, axis=1)[:, None])
+
+    def about(self, points_m: Float[ndarray, "*k 2"]) -> Float[ndarray, "*k K"]:
+        """As `lengths`, between points of a grid and therefore much sooner."""
+        return np.asarray(self._grid(points_m)).reshape(*points_m.shape[:-1], -1)
+
+    @functools.cached_property
+    def _grid(self) -> RegularGridInterpolator:
+        axis = np.arange(-CELLS, CELLS + 1) * CELL_M
+        points_m = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
+        lengths_m = self.lengths(points_m.reshape(-1, 2)).clip(max=FAR_M)
+        return RegularGridInterpolator(
+            (axis, axis), lengths_m.reshape(*points_m.shape[:2], -1), bounds_error=False, fill_value=None
+        )
 
     def steps(
         self,

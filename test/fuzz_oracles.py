@@ -360,13 +360,14 @@ class Oracles:
         reach_m = limits["tracking_limit_m"] + self._fault_reach_m
         if self._fault_m is not None and float(np.linalg.norm(at_m - self._fault_m)) > reach_m:
             self._say("after a fault the target goes further than tracking_limit_m")
-        # Nobody measures the pusher: it brakes, and goes back to where it was seen last.
+        # Nobody measures the pusher: it brakes, and goes back to where it was seen last. A clock that stood still and
+        # is set leads it there by a millimetre once more.
         braked_s = limits["pusher_timeout_s"] + limits["speed_limit_mps"] / slow + 3.0 * TICK_S
         still_s = braked_s + limits["tracking_limit_m"] / limits["speed_limit_mps"] + limits["speed_limit_mps"] / slow
         seen_m = self._at_m if self._measured_m is None else self._measured_m
         off_m, before_m = (float(np.linalg.norm(place_m - seen_m)) for place_m in (at_m, self._at_m))
-        away = off_m > max(before_m + CREEP_M, SLACK_M)
-        if (way_m > CREEP_M and self._silent_s > still_s) or (away and self._silent_s > braked_s):
+        late_s = braked_s if off_m > before_m + CREEP_M else still_s
+        if way_m > CREEP_M and off_m > SLACK_M and self._silent_s > late_s:
             self._say(f"the target moves, and the pusher was not measured for {self._silent_s:.2f} s")
 
 

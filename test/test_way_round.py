@@ -82,6 +82,14 @@ def test_places_stand_beside_every_side(per_side: int) -> None:
     assert (around.gap_m(around.places + 0.01 * around.inwards) < 0.0).all()
 
 
+def test_lengths_from_a_grid_are_nearly_the_same() -> None:
+    points = np.random.default_rng(0).uniform(-0.35, 0.35, (2000, 2))
+    points = points[AROUND.gap_m(points) >= 0.0]
+    off_m = np.abs(AROUND.about(points) - AROUND.lengths(points))
+    assert np.percentile(off_m, 95) < 0.002
+    assert AROUND.about(points[0]).shape == AROUND.places.shape[:1]
+
+
 def test_lengths_are_those_of_the_ways() -> None:
     """For a box that lies along the axes, where a way is as long as its longer parts at most."""
     random, pose = np.random.default_rng(0), (0.6, 0.05, 0.0)
