@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,5 +80,5 @@ def _seconds(time_s: float | None) -> str:
 
 
 def _short(words: str) -> str:
-    words = words.replace("|", "/")
+    words = re.sub(rf"{tempfile.gettempdir()}/\w+/", "", words).replace("|", "/")
     return words if len(words) <= WORDS_LENGTH else words[:WORDS_LENGTH].rstrip() + " ..."
