@@ -10,9 +10,6 @@ VENV := .venv
 JAZZY := .venv-jazzy
 INPUTS_FUZZED ?= 1000000
 HOURS ?= 8
-# Tests that start the real nodes and mostly wait for them; the others keep the second core busy meanwhile.
-LIVE_TESTS := $(patsubst %,test/test_%.py,arms bags calibrate_live colcon demo doctor drivers faults launch life mpc_node \
-  nodes package play teleop view)
 JAZZY_TESTS ?= test/test_settings_files.py test/test_nodes.py \
   test/test_demo.py::test_demo_reaches_the_goal_and_reports_it
 BIN := $(VENV)/bin
@@ -31,7 +28,7 @@ export RMW_IMPLEMENTATION := rmw_fastrtps_cpp
 export AMENT_PREFIX_PATH := $(CURDIR)/$(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-live test-core test-jazzy faults fuzz soak lint format model clean
+.PHONY: help demo test test-jazzy faults fuzz soak lint format model clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
@@ -40,15 +37,8 @@ demo: $(VENV)/.installed  ## push the box to a goal on the simulated rig (GOAL=c
 	$(BIN)/sgp demo --goal $(GOAL) --seed $(SEED) --out $(OUT)
 
 test: lint  ## every check: lint, types, import arrows, tests, and the nodes once more on ROS 2 Jazzy
-	@echo "two halves of the tests side by side; each is printed when it has ended, after some ten minutes"
-	$(MAKE) -j2 --output-sync=target test-live test-core $(JAZZY)/.installed
+	$(BIN)/python -m pytest
 	$(MAKE) test-jazzy
-
-test-live: $(VENV)/.installed-dev  ## tests that start the real nodes
-	$(BIN)/python -m pytest $(LIVE_TESTS)
-
-test-core: $(VENV)/.installed-dev  ## all other tests
-	$(BIN)/python -m pytest -p no:cacheprovider test $(addprefix --ignore=,$(LIVE_TESTS))
 
 test-jazzy: $(JAZZY)/.installed  ## the nodes and a demo with the wheels of ROS 2 Jazzy (JAZZY_TESTS=test for every test)
 	AMENT_PREFIX_PATH=$(CURDIR)/$(JAZZY) $(JAZZY)/bin/python -m pytest -p no:cacheprovider $(JAZZY_TESTS)
