@@ -30,12 +30,11 @@ def demo(case: Case, number: int, out: Path) -> dict[str, Any]:
     rig.update(box_start=list(case.box), pusher_start=list(case.pusher_m))
     file = out / f"{case.name}.yaml"
     file.write_text(yaml.safe_dump(settings))
-    goal = ",".join(f"{number:.4f}" for number in case.goal)
-    words = ["demo", f"--goal={goal}", "--seed", str(number), "--params-file", str(file), "--out", str(out / case.name)]
-    told = subprocess.run(
-        [str(Path(sys.executable).with_name("sgp")), *words], capture_output=True, text=True, check=False
-    )
-    summary = out / case.name / "summary.json"
+    goal = ",".join(f"{value:.4f}" for value in case.goal)
+    sgp, folder = Path(sys.executable).with_name("sgp"), out / case.name
+    command = [sgp, "demo", f"--goal={goal}", "--seed", str(number), "--params-file", file, "--out", folder]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    summary = folder / "summary.json"
     if not summary.exists():
         raise SystemExit(f"{case.name}: no summary; sgp demo said:\n{told.stdout}{told.stderr}")
     found: dict[str, Any] = json.loads(summary.read_text())
@@ -49,26 +48,17 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="keep the folders of the demos here")
     arguments = parser.parse_args()
     cases = listed_cases(RANDOM, load_bundle(share_path("models", "default")).layout, 1, 0, arguments.count)
-    print(
-        "| pair | goal | success | cost [cm^2] | steps | plan p50 [ms] | last reason |\n|---|---|---|---|---|---|---|"
-    )
+    columns = ("pair", "goal", "success", "cost [cm^2]", "steps", "plan p50 [ms]", "last reason")
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
     good = 0
     with tempfile.TemporaryDirectory() as folder:
+        out = arguments.out or Path(folder)
+        out.mkdir(parents=True, exist_ok=True)
         for number, case in enumerate(cases):
-            out = arguments.out or Path(folder)
-            out.mkdir(parents=True, exist_ok=True)
             one = demo(case, number, out)
             good += bool(one["success"])
-            goal = ", ".join(f"{value:.2f}" for value in case.goal)
-            cells = (
-                case.name,
-                goal,
-                one["success"],
-                one["final_cost_cm2"],
-                one["steps"],
-                one["plan_ms"]["p50"],
-                one["reason"],
-            )
+            goal, plan_ms = ", ".join(f"{value:.2f}" for value in case.goal), one["plan_ms"]["p50"]
+            cells = (case.name, goal, one["success"], one["final_cost_cm2"], one["steps"], plan_ms, one["reason"])
             print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
     print(f"\n{good} of {len(cases)} succeed")
     return int(good < ENOUGH * len(cases))

@@ -15,7 +15,7 @@ from sgp_core.contact_sequences import ContactSequences
 from sgp_core.goals import Pose
 from sgp_core.layout import rotation
 from sgp_core.types import Goal, Plan, PlanStatus, State
-from sgp_core.way_round import WayRound, Ways
+from sgp_core.way_round import Ways, way_round
 from sgp_core.workspace import Region
 
 RESTING_M = 0.001  # a step so short is none
@@ -49,7 +49,7 @@ class Candidates:
 
     def __init__(self, bundle: ModelBundle, config: PlannerConfig, region: Region) -> None:
         self._layout, self._config, self._region = bundle.layout, config, region
-        self._around = WayRound(bundle.layout, config.contacts_per_side)
+        self._around = way_round(bundle.layout, config.contacts_per_side)
         self._middle_m = bundle.layout.markers(np.asarray(bundle.normalizer.x_centre)).mean(axis=0)
         self._found: ContactSequences | None = None
 

@@ -84,13 +84,13 @@ def run_loop(
     motion, reference = CommandedMotion(bundle.step_duration_s), rig.pusher()
     initial = cost_cm2(rig.markers(), goal)
     states, poses, pushers, plan_s = [], [rig.box_pose()], [_point(rig)], []
-    steps, unsafe, words = 0, 0, "no state"
+    steps, unsafe = 0, 0
     while True:
         state, now_s, u = eyes.state(), rig.time_s, np.zeros(2)
         if state is None:
-            reason = Reason.NO_STATE
+            reason, words = Reason.NO_STATE, "no state yet"
         elif now_s - state.stamp_s > mpc.state_timeout_s:
-            reason = Reason.STALE_STATE
+            reason, words = Reason.STALE_STATE, f"the state is {now_s - state.stamp_s:.3f} s old"
         else:
             outlook = Outlook(start_s=now_s, motion_m=motion.between(state.stamp_s, now_s))
             decision = controller.control(state, goal, carry, outlook=outlook if state.stamp_s < now_s else None)

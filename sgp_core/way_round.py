@@ -52,6 +52,12 @@ class Ways:
     length_m: Float[ndarray, "K"]
 
 
+@functools.lru_cache(maxsize=4)
+def way_round(layout: MarkerLayout, per_side: int) -> WayRound:
+    """One for all planners of a box: its grid takes as long as a plan, and no setting but `per_side` changes it."""
+    return WayRound(layout, per_side)
+
+
 class WayRound:
     """The surroundings of one kind of box.
 

@@ -79,6 +79,7 @@ class Oracles:
         self._renewed_m: np.ndarray | None = None  # where the pusher was measured when it was enabled
         self._beyond_m, self._deep_m, self._braked_s = math.inf, math.inf, 0.0
         self._still_s = math.inf  # from when on a disabled pusher stands
+        self._clock_set_s = -math.inf  # when ROS time was set last
         self._fault_m: np.ndarray | None = None
         self._fault_reach_m = 0.0
         self._coming: tuple[int, str] | None = None
@@ -147,6 +148,7 @@ class Oracles:
             self._not_before_s, self._fault_m = self.time.ros_s, None
 
     def clock_set(self, seconds: float) -> None:
+        self._clock_set_s = self.time.steady_s
         if seconds < -SKEW_S:
             self._until_s = 0.0  # the pusher sees it, too, and stands
             self._accepted_ns, self._not_before_s = 0, 0.0
@@ -208,7 +210,7 @@ class Oracles:
         self.reason = reason
         if reason not in REASONS or len(message.message) < 4:
             self._say(f"a status without explanation: '{reason}', '{message.message}'")
-        if reason in WELL or UNTAKEN in message.message:
+        if reason in WELL or (reason == "NO_PUSHER" and UNTAKEN in message.message):
             return
         self._stopped = Worker.started
         if reason in ("PUSHER_DISABLED", "PUSHER_FAULT"):
@@ -360,14 +362,15 @@ class Oracles:
         reach_m = limits["tracking_limit_m"] + self._fault_reach_m
         if self._fault_m is not None and float(np.linalg.norm(at_m - self._fault_m)) > reach_m:
             self._say("after a fault the target goes further than tracking_limit_m")
-        # Nobody measures the pusher: it brakes, and goes back to where it was seen last. A clock that stood still and
+        # Nobody measures the pusher: it brakes, and goes back to where it was seen last. ROS time that stood still and
         # is set leads it there by a millimetre once more.
         braked_s = limits["pusher_timeout_s"] + limits["speed_limit_mps"] / slow + 3.0 * TICK_S
         still_s = braked_s + limits["tracking_limit_m"] / limits["speed_limit_mps"] + limits["speed_limit_mps"] / slow
         seen_m = self._at_m if self._measured_m is None else self._measured_m
         off_m, before_m = (float(np.linalg.norm(place_m - seen_m)) for place_m in (at_m, self._at_m))
         late_s = braked_s if off_m > before_m + CREEP_M else still_s
-        if way_m > CREEP_M and off_m > SLACK_M and self._silent_s > late_s:
+        set_just_now = self.time.steady_s - self._clock_set_s < 1.0 and off_m <= SLACK_M
+        if way_m > CREEP_M and self._silent_s > late_s and not set_just_now:
             self._say(f"the target moves, and the pusher was not measured for {self._silent_s:.2f} s")
 
 
