@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from sgp_core.config import PusherConfig
-from sgp_core.follower import Follower, limited
+from sgp_core.follower import Follower, leashed, limited
 from sgp_core.frames import Transform
 from sgp_core.line import Ahead
 from sgp_core.pusher import NOT_MEASURED, PAUSE_S, PusherReference
@@ -75,6 +75,7 @@ class Arm:
         self._down = False  # over its place and at the height to push at
         self._stopped = False  # after a fault or disable: came to rest
         self._place, self._height = Follower(np.zeros(2)), Follower(np.zeros(1))
+        self._held_back = False  # by the arm: further on, the command would be too far from the measured pusher
         self._raise_to_m = self._hold_at_m = math.nan
         self._ticked_s: float | None = None
         self._left: Command | None = None  # the last command before it was let go by itself
@@ -155,7 +156,8 @@ class Arm:
         self._ticked_s = steady_s
         if not self._released and self.reference.measured_m is not None and self.reference.fault is None:
             self.reference.restart(now_s)  # nothing is commanded: whoever moves the arm is followed
-        self.reference.update(now_s, steady_s)
+        behind = self._released and not self._held_back
+        self.reference.update(now_s, steady_s, self._place.position_m if behind else None)
         period_s = 1.0 / self.reference.config.output_rate_hz
         if not self._released:
             self._release_by_itself(now_s)
@@ -332,6 +334,7 @@ class Arm:
         stopping = reference.fault is not None or not reference.enabled
         self._stopped = stopping and (self._stopped or self._place.standing)
         ahead = reference.ahead(now_s)
+        self._held_back = False
         if (stopping and not self._stopped) or not reference.enabled:
             self._place.brake(dt_s, acceleration)
         else:
@@ -385,15 +388,12 @@ class Arm:
         end_m = stop_m if outside_m <= 0.0 else region.clamp(stop_m)
         if float(np.linalg.norm(region.reached(here_m, end_m) - end_m)) > 1e-9:
             return False
-        return measured_m is None or _leashed(here_m, stop_m, measured_m, config.tracking_limit_m)
+        near = measured_m is None or leashed(here_m, stop_m, measured_m, config.tracking_limit_m)
+        self._held_back |= not near
+        return near
 
     def _height_allowed(self, here_m: Float[ndarray, "1"], stop_m: Float[ndarray, "1"]) -> bool:
         # While enabled, a tool left behind is a fault, which stops the command by itself.
         if self.reference.enabled or not math.isfinite(self.measured_height_m):
             return True
-        return _leashed(here_m, stop_m, np.array([self.measured_height_m]), self.reference.config.tracking_limit_m)
-
-
-def _leashed(here_m: ndarray, stop_m: ndarray, measured_m: ndarray, limit_m: float) -> bool:
-    most_m = max(limit_m, float(np.linalg.norm(here_m - measured_m)))
-    return float(np.linalg.norm(stop_m - measured_m)) <= most_m + 1e-9
+        return leashed(here_m, stop_m, np.array([self.measured_height_m]), self.reference.config.tracking_limit_m)

@@ -113,6 +113,12 @@ def limited(vector: Float[ndarray, "n"], most: float) -> Float[ndarray, "n"]:
     return vector if length <= most else vector * (most / length)
 
 
+def leashed(here_m: ndarray, stop_m: ndarray, measured_m: ndarray, limit_m: float) -> bool:
+    """Whether a stop is no further than the limit from what is measured, or no further than one is already."""
+    most_m = max(limit_m, float(np.linalg.norm(here_m - measured_m)))
+    return float(np.linalg.norm(stop_m - measured_m)) <= most_m + 1e-9
+
+
 def _in_time(distance_m: float, speed_mps: float, left_s: float, braking_mps2: float) -> float:
     """Speed at which to go on so as to stand at the end when the time is over [m/s]; infinite when it is too late."""
     braking_m = speed_mps**2 / (2.0 * braking_mps2)

@@ -105,8 +105,14 @@ class PusherReference:
         self._last_step_s, self._engaged = stamp_s, True
         return None
 
-    def update(self, now_s: float, steady_s: float) -> None:
-        """Run the watchdogs; to be called at the output rate."""
+    def update(self, now_s: float, steady_s: float, commanded_m: Float[ndarray, "2"] | None = None) -> None:
+        """Run the watchdogs; to be called at the output rate.
+
+        Args:
+            now_s: time of the stamps.
+            steady_s: steady time.
+            commanded_m: where the arm is told to be, when by its own caps that is behind the reference [m; table].
+        """
         # A pause of this process (not of the sensor) must not look like silence: samples may be waiting to be read.
         # Nothing is commanded during such a pause, so counting at most two periods of it costs no safety.
         passed_s = 0.0 if self._updated_s is None else steady_s - self._updated_s
@@ -117,6 +123,9 @@ class PusherReference:
         if self.measured_m is None or self.fault is not None:
             return
         distance_m = float(np.linalg.norm(self._at(now_s) - self.measured_m))
+        if commanded_m is not None:
+            # A reference that turns back in the middle of a step is centimetres ahead of anything that has a mass.
+            distance_m = min(distance_m, float(np.linalg.norm(commanded_m - self.measured_m)))
         if self._engaged and self._silence_s > self.config.pusher_timeout_s and self._line.under_way(now_s):
             self.latch_silence(now_s)
         elif self.enabled and distance_m > self.config.tracking_limit_m:

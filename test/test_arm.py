@@ -248,17 +248,6 @@ def test_a_smaller_workspace_is_obeyed_within_the_cap() -> None:
     assert_within_caps(np.array(rig.path))
 
 
-def test_the_command_stays_near_a_pusher_that_does_not_follow() -> None:
-    rig = down()
-    rig.following = False
-    tool_m = rig.tool_m
-    rig.step(0.05, 0.05)
-    rig.run(2.0)
-    assert rig.arm.condition().reason == Reason.TRACKING_ERROR
-    off = np.linalg.norm(np.array(rig.path)[:, :2] - tool_m[:2], axis=1)
-    assert off.max() <= CONFIG.tracking_limit_m + 1e-9
-
-
 def test_without_a_height_there_is_no_way_down() -> None:
     rig = Rig((0.41, 0.0, math.nan), height=False)
     assert rig.enable() is None
@@ -314,16 +303,6 @@ def test_whatever_happens_the_command_is_within_caps_and_region(
         region = region_of(POLYGON)
         assert region.outside_by(path[:, :2]).max() <= 1e-8
         assert region.kept_out_by(path[:, :2]).max() <= 1e-8
-
-
-def test_an_arm_dragged_away_while_it_stands_is_a_fault() -> None:
-    rig = down()
-    rig.following = False
-    for _ in range(100):
-        rig.tool_m = rig.tool_m + np.array([0.002, 0.0, 0.0])
-        rig.tick()
-    assert rig.arm.condition().reason == Reason.TRACKING_ERROR
-    assert_within_caps(np.array(rig.path))
 
 
 @pytest.mark.parametrize("faulted", [False, True])

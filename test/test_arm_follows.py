@@ -1,0 +1,67 @@
+"""Whether the arm follows, in injected time: what is a fault of it, and what is only a command with caps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from arm_rig import CONFIG, DT_S, assert_within_caps, down
+
+from sgp_core.types import Reason
+
+
+@pytest.mark.parametrize("lag_s", [0.03, 0.1])
+def test_a_step_that_turns_back_in_full_motion_is_no_fault_of_an_arm_that_follows(lag_s: float) -> None:
+    rig = down(lag_s=lag_s)
+    furthest_m = 0.0
+    for u_m in (0.05, -0.05, 0.05):
+        assert rig.step(u_m, u_m) is None
+        for _ in range(round(0.6 / DT_S)):
+            rig.tick()
+            target_m = rig.arm.reference.target(rig.now_s)
+            assert target_m is not None
+            furthest_m = max(furthest_m, float(np.linalg.norm(target_m - rig.tool_m[:2])))
+    assert rig.arm.condition().reason == Reason.RUNNING
+    assert furthest_m > CONFIG.tracking_limit_m  # the reference is, but the arm cannot have been told
+    assert_within_caps(np.array(rig.path))
+
+
+def test_an_arm_that_stands_still_while_a_step_turns_back_is_a_fault() -> None:
+    rig = down()
+    rig.step(0.05, 0.05)
+    rig.run(0.6)
+    rig.following = False
+    rig.step(-0.05, -0.05)
+    rig.run(1.0)
+    assert rig.arm.condition().reason == Reason.TRACKING_ERROR
+
+
+def test_an_arm_dragged_aside_in_motion_is_a_fault() -> None:
+    rig = down()
+    rig.step(0.05, 0.05)
+    rig.following = False
+    for _ in range(60):
+        way_m = rig.arm.command.position_m - rig.tool_m  # type: ignore[union-attr]
+        rig.tool_m = rig.tool_m + way_m * [1.0, 0.0, 1.0] - [0.0, 0.001, 0.0]
+        rig.tick()
+    assert rig.arm.condition().reason == Reason.TRACKING_ERROR
+
+
+def test_an_arm_dragged_away_while_it_stands_is_a_fault() -> None:
+    rig = down()
+    rig.following = False
+    for _ in range(100):
+        rig.tool_m = rig.tool_m + np.array([0.002, 0.0, 0.0])
+        rig.tick()
+    assert rig.arm.condition().reason == Reason.TRACKING_ERROR
+    assert_within_caps(np.array(rig.path))
+
+
+def test_the_command_stays_near_a_pusher_that_does_not_follow() -> None:
+    rig = down()
+    rig.following = False
+    tool_m = rig.tool_m
+    rig.step(0.05, 0.05)
+    rig.run(2.0)
+    assert rig.arm.condition().reason == Reason.TRACKING_ERROR
+    off = np.linalg.norm(np.array(rig.path)[:, :2] - tool_m[:2], axis=1)
+    assert off.max() <= CONFIG.tracking_limit_m + 1e-9
