@@ -66,3 +66,30 @@ class PoseError:
         shift, turn = self.off(poses)
         found: ndarray = self.count * (shift**2).sum(axis=-1) + self.turning_m2 * (1.0 - np.cos(turn))
         return found
+
+    # The error of a pose after a motion, seen from the box before it, is a sum of products of what is known of each:
+    # |m + R f|^2 = |m|^2 + |f|^2 + 2 m R f, and the cosine of a sum of angles likewise.
+
+    def of_poses(self, poses: Float[ndarray, "... 3"]) -> Float[ndarray, "... 6"]:
+        """The poses' side of it."""
+        (shift, turn), c, s = self.off(poses), np.cos(poses[..., 2]), np.sin(poses[..., 2])
+        m_x, m_y = shift[..., 0], shift[..., 1]
+        return np.stack(
+            [
+                self.count * (m_x**2 + m_y**2) + self.turning_m2,
+                np.ones_like(turn),
+                2.0 * self.count * (m_x * c + m_y * s),
+                2.0 * self.count * (m_y * c - m_x * s),
+                -self.turning_m2 * np.cos(turn),
+                self.turning_m2 * np.sin(turn),
+            ],
+            axis=-1,
+        )
+
+    def of_motions(self, motions: Float[ndarray, "... 3"]) -> Float[ndarray, "... 6"]:
+        """The motions' side of it, the same for all goals."""
+        f = motions[..., :2] + turned(motions[..., 2], self.middle) - self.middle
+        one, turn = np.ones_like(f[..., 0]), motions[..., 2]
+        return np.stack(
+            [one, self.count * (f**2).sum(axis=-1), f[..., 0], f[..., 1], np.cos(turn), np.sin(turn)], axis=-1
+        )

@@ -53,22 +53,26 @@ class Candidates:
         self._middle_m = bundle.layout.markers(np.asarray(bundle.normalizer.x_centre)).mean(axis=0)
         self._found: ContactSequences | None = None
 
-    def from_sides(self, state: State, goal: Goal, roll: Any) -> list[Candidate]:
+    def from_sides(self, state: State, goal: Goal, roll: Any, part: int = 0) -> list[Candidate]:
         """The first pushes of sequences that may lead to the goal; those a step away also as that step's rest.
 
         Args:
             state: where things are [m; table].
             goal: where the markers should end [m; table].
             roll: `roll` of dynamics, see `adjoint.py`.
+            part: which of `search_parts` to search: 0 begins where the pusher is, the next ones beside a side each.
         """
         config, limit = self._config, self._config.step_limit_m
         if not config.contacts_per_side:
             return []
         box, pusher_m = self._layout.pose_of(self._layout.markers(state.x)), state.x[-2:]
-        ways = self._around.ways(box, pusher_m, self._around.places, self._region)
+        sides = np.arange(1, 5).repeat(config.contacts_per_side)
+        places = np.flatnonzero(sides % config.search_parts == part)
+        ways = self._around.ways(box, pusher_m, self._around.places[places], self._region)
         wanted = self._layout.pose_of(goal.markers_m)
         found: list[Candidate] = []
-        for segment in self._sequences(roll).best(box, pusher_m, wanted, ways, config.sequences):
+        here = pusher_m if part == 0 else None
+        for segment in self._sequences(roll).best(box, here, wanted, places, ways, config.sequences):
             k, begun = segment.place, [stay(pusher_m, segment.u)]
             if k >= 0:
                 begun = [self._walked(ways, k, pusher_m, segment.u)]

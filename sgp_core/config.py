@@ -178,6 +178,13 @@ class PlannerConfig(LimitsConfig):
     sequences: int = setting(
         10, "first guesses from the best sequences of two straight pushes, where there are contacts", low=1, high=200
     )
+    search_parts: int = setting(
+        1,
+        "a plan searches one of so many parts of these sequences, at random: 5 are the four sides and where the pusher"
+        " is, for many plans per step",
+        low=1,
+        high=5,
+    )
     budget_ms: float = setting(
         0.0,
         "time for one plan, after which the best one so far counts, never worse than the warm start; 0 takes 60 % of a"

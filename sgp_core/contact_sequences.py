@@ -3,8 +3,8 @@
 A descent improves the pushes from one place. It cannot see that from another place, after a walk, the goal is two
 pushes away. Straight pushes from every place are therefore predicted once with the learned dynamics. What one of them
 does to the box is a shift and a turn in the box's own frame, the same wherever the box is (a motion primitive of a body
-in the plane). A second push after a first is then two poses multiplied, and a million pairs take some thirty
-milliseconds.
+in the plane). A second push after a first is then two poses multiplied, the error that is left a product of six numbers
+of each (`PoseError.of_poses`), and a million pairs are one product of matrices.
 
 What the search finds is where the box is to be after the first push, so that the second brings it to the goal. Only the
 first is ever carried out, and it is improved by the descent before; then all is searched anew.
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from sgp_core.box_poses import PoseError, moved, poses_of, seen_from, turned
@@ -40,17 +40,17 @@ EXACT_M = 0.003
 class Segment(NamedTuple):
     """A straight push, and what is planned after it."""
 
-    place: int  # where it begins; -1: where the pusher is
+    place: int  # which of the ways leads to where it begins; -1: where the pusher is
     u: Float[ndarray, "T 2"]  # [m; table], at rest after its end
     aim: Pose | None  # where the box is to be after it, for another push to bring it to the goal; None: at the goal
     later_m2: float  # what that costs
 
 
 class Pushes(NamedTuple):
-    """Straight pushes, S of them, after each part of a step."""
+    """Where straight pushes end, S of them after each part of a step."""
 
-    poses: Float[ndarray, "S P 3"]  # of the box [m, rad; table, or box before the push]
-    walks: Float[ndarray, "S P K"]  # steps from there to every place
+    poses: Float[ndarray, "*k 3"]  # of the box (S, P, 3) [m, rad; table, or box before the push]
+    walks: Float[ndarray, "*k K"]  # steps from there to every place (S, P, K)
 
 
 class ContactSequences:
@@ -78,34 +78,51 @@ class ContactSequences:
         origin = np.array([*at_m, 0.0])
         tried = self._pushed(origin, np.repeat(around.places, len(ANGLES), axis=0) + at_m, self._directions)
         self._pushes = tried._replace(poses=tried.poses - origin)
+        # A second push costs what its parts leave of the error, in the end and meanwhile: a sum of products, too.
+        left = PoseError(layout, config.turn_weight, (0.0, 0.0, 0.0)).of_motions(self._pushes.poses)
+        cost = ROUGH * left + config.running_weight / PARTS * left.cumsum(axis=1)
+        cost[..., 1] += self._later_m2
+        self._seconds = _single(cost.reshape(-1, cost.shape[-1]).T)
 
-    def best(self, box: Pose, pusher_m: Float[ndarray, "2"], goal: Pose, ways: Ways, count: int) -> list[Segment]:
+    def best(
+        self,
+        box: Pose,
+        here_m: Float[ndarray, "2"] | None,
+        goal: Pose,
+        places: Int[ndarray, "K"],
+        ways: Ways,
+        count: int,
+    ) -> list[Segment]:
         """The first pushes of the best pairs, at most one of a place and a direction.
 
         Args:
             box: pose of the box [m, rad; table].
-            pusher_m: centre of the pusher [m; table].
+            here_m: centre of the pusher [m; table]; None for no pushes from there.
             goal: pose that the box should get [m, rad; table].
-            ways: from the pusher to every place.
+            places: where else they may begin.
+            ways: from the pusher to each of these.
             count: how many at most.
         """
         weight, error_of = self._config.running_weight, PoseError(self._layout, self._config.turn_weight, goal)
-        reached = np.flatnonzero(np.repeat(ways.reached, len(ANGLES)))
-        here = turned(HERE, np.array([1.0, 0.0]))
-        from_here = self._pushed(np.asarray(box), np.tile(pusher_m, (len(here), 1)), here)
-        poses = np.concatenate([moved(np.asarray(box), self._pushes.poses[reached]), from_here.poses])
-        later_walks = np.concatenate([self._pushes.walks[reached], from_here.walks])
-        walks = np.concatenate([ways.length_m[reached // len(ANGLES)], np.zeros(len(here))]) / self._config.step_limit_m
-        directions = np.concatenate([turned(np.asarray(box[2]), self._directions[reached]), here])
-        places = np.concatenate([reached // len(ANGLES), np.full(len(here), -1)])
+        begin = np.flatnonzero(ways.reached).repeat(len(ANGLES))
+        rows = places[begin] * len(ANGLES) + np.tile(np.arange(len(ANGLES)), int(ways.reached.sum()))
+        first = Pushes(moved(np.asarray(box), self._pushes.poses[rows]), self._pushes.walks[rows])
+        directions, walks = turned(np.asarray(box[2]), self._directions[rows]), ways.length_m[begin]
+        if here_m is not None:
+            here = turned(HERE, np.array([1.0, 0.0]))
+            from_here = self._pushed(np.asarray(box), np.tile(here_m, (len(here), 1)), here)
+            first = Pushes(*(np.concatenate(both) for both in zip(first, from_here, strict=True)))
+            directions, walks = np.concatenate([directions, here]), np.append(walks, np.zeros(len(here)))
+            begin = np.append(begin, np.full(len(here), -1))
+        walks = walks / self._config.step_limit_m
         # What each first push costs; one that ends within a step waits for the step's end.
-        error, start = error_of(poses), float(error_of(np.asarray(box)))
+        error, start = error_of(first.poses), float(error_of(np.asarray(box)))
         waited = error.cumsum(axis=1) / PARTS + (np.ceil(self._parts) - self._parts) * error
         before = weight * (start * walks[:, None] + waited) + self._step_m2 * walks[:, None] + self._push_m2
-        after, which = self._followed(poses, later_walks, error, error_of)
-        alone, both = before + ROUGH * error, before + after
-        idle = np.abs(poses[..., :2] - box[:2]).max(axis=-1) + np.abs(poses[..., 2] - box[2]) < MOVED_M
-        idle[: len(reached)] = False
+        alone = before + ROUGH * error
+        both = before + self._followed(first, error, error_of)
+        idle = np.abs(first.poses[..., :2] - box[:2]).max(axis=-1) + np.abs(first.poses[..., 2] - box[2]) < MOVED_M
+        idle[begin >= 0] = False
         whole = np.where(idle, np.inf, np.minimum(alone, both))
         part_of = whole.argmin(axis=1)
         rows = np.argsort(whole[np.arange(len(whole)), part_of], kind="stable")[:count]
@@ -118,11 +135,10 @@ class ContactSequences:
             parts[: part + 1] = directions[row] * self._config.step_limit_m / PARTS
             u = parts.reshape(-1, PARTS, 2).sum(axis=1)
             if both[row, part] < alone[row, part]:
-                second = int(which[row, part])
-                aim, later_m2 = self._second(poses[row, part], later_walks[row, part], second, error_of, goal)
-                found.append(Segment(int(places[row]), u, aim, later_m2 + weight * float(error[row, part])))
+                end = Pushes(first.poses[row, part], first.walks[row, part])
+                found.append(Segment(int(begin[row]), u, *self._second(end, error[row, part], error_of, goal)))
             else:
-                found.append(Segment(int(places[row]), u, None, 0.0))
+                found.append(Segment(int(begin[row]), u, None, 0.0))
         return found
 
     def after(self, box: Pose, pusher_m: Float[ndarray, "2"], goal: Pose) -> tuple[Pose | None, float]:
@@ -134,13 +150,11 @@ class ContactSequences:
             goal: pose that the box should get [m, rad; table].
         """
         error_of = PoseError(self._layout, self._config.turn_weight, goal)
-        pose = np.asarray(box)
-        error, walks = error_of(pose), self._walks_from(seen_from(pose, pusher_m)[None])[0]
-        cost, which = self._followed(pose[None, None], walks[None, None], error[None, None], error_of)
-        if cost[0, 0] >= ROUGH * error:
+        first = Pushes(np.asarray(box), self._walks_from(seen_from(np.asarray(box), pusher_m)[None])[0])
+        error = error_of(first.poses)
+        if float(self._followed(first, error, error_of)) >= ROUGH * error:
             return None, 0.0
-        aim, later_m2 = self._second(pose, walks, int(which[0, 0]), error_of, goal)
-        return aim, later_m2 + self._config.running_weight * float(error)
+        return self._second(first, error, error_of, goal)
 
     def _pushed(
         self, box: Float[ndarray, "3"], pusher_m: Float[ndarray, "S 2"], directions: Float[ndarray, "S 2"]
@@ -157,45 +171,28 @@ class ContactSequences:
         """Steps from points beside the box [m; box] to every place."""
         return np.asarray(np.ceil(ALONG_AN_AXIS * self._around.about(points_m) / self._config.step_limit_m))
 
-    def _followed(
-        self,
-        poses: Float[ndarray, "S P 3"],
-        walks: Float[ndarray, "S P K"],
-        error: Float[ndarray, "S P"],
-        error_of: PoseError,
-    ) -> tuple[Float[ndarray, "S P"], ndarray]:
-        """Least cost of a second push after each first one [m^2], and which push that is."""
-        weight, (shift, yaw) = self._config.running_weight, error_of.off(poses.reshape(-1, 3))
-        second = self._pushes.poses.reshape(-1, 3)
-        further = _single(second[:, :2] + turned(second[:, 2], error_of.middle) - error_of.middle)
-        # Both pushes' shifts and turns: sums, and the cosine of a sum, over all pairs at once.
-        c, s = _single(np.cos(poses[..., 2]).reshape(-1, 1)), _single(np.sin(poses[..., 2]).reshape(-1, 1))
-        middle = _single(shift)
-        x = (c * further[:, 0]).sub_(s * further[:, 1]).add_(middle[:, :1])
-        y = (s * further[:, 0]).add_(c * further[:, 1]).add_(middle[:, 1:])
-        turn = _single(np.cos(yaw)[:, None]) * _single(np.cos(second[:, 2]))
-        turn.sub_(_single(np.sin(yaw)[:, None]) * _single(np.sin(second[:, 2])))
-        pairs = (
-            x.square_().add_(y.square_()).mul_(error_of.count).add_(turn.neg_().add_(1.0), alpha=error_of.turning_m2)
-        )
-        pairs = pairs.view(len(yaw), -1, len(self._parts))  # (S P, K angles, parts)
-        cost = pairs.cumsum(-1).mul_(weight / PARTS).add_(pairs, alpha=ROUGH).add_(_single(self._later_m2))
-        waiting = weight * error.reshape(-1, 1) + self._step_m2
-        cost.add_(_single(walks.reshape(len(yaw), -1) * waiting).repeat_interleave(len(ANGLES), dim=1)[..., None])
-        least, which = cost.flatten(1).min(dim=1)
-        return least.double().numpy().reshape(error.shape), which.numpy().reshape(error.shape)
+    def _followed(self, first: Pushes, error: Float[ndarray, "*k"], error_of: PoseError) -> Float[ndarray, "*k"]:
+        """Least cost of a second push after each first one [m^2]."""
+        pushing, walking = self._pairs(first, error, error_of)
+        return np.asarray((pushing.amin(-1) + walking).amin(-1).double())
 
-    def _second(
-        self, pose: Float[ndarray, "3"], walks: Float[ndarray, "K"], which: int, error_of: PoseError, goal: Pose
-    ) -> tuple[Pose, float]:
-        """From which pose a second push brings the box to the goal, and what it costs from this one on [m^2]."""
-        row, part = divmod(which, len(self._parts))
-        push, walk = self._pushes.poses[row, : part + 1], float(walks[row // len(ANGLES)])
+    def _pairs(
+        self, first: Pushes, error: Float[ndarray, "*k"], error_of: PoseError
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cost of each second push after each first one (*k, K, pushes of a place), and of the walk there (*k, K)."""
+        pushing = (_single(error_of.of_poses(first.poses)) @ self._seconds).unflatten(-1, [first.walks.shape[-1], -1])
+        return pushing, _single(first.walks * (self._config.running_weight * error[..., None] + self._step_m2))
+
+    def _second(self, first: Pushes, error: Float[ndarray, ""], error_of: PoseError, goal: Pose) -> tuple[Pose, float]:
+        """From which pose a second push after one brings the box to the goal, and what that costs [m^2]."""
+        pushing, walking = self._pairs(first, error, error_of)
+        row, part = divmod(int((pushing + walking[:, None]).argmin()), len(self._parts))
+        push, walk = self._pushes.poses[row, : part + 1], float(first.walks[row // len(ANGLES)])
         yaw = goal[2] - float(push[part, 2])
         x_m, y_m = np.asarray(goal[:2]) - turned(np.asarray(yaw), push[part, :2])
-        waiting = float(error_of(pose)) * walk + float(error_of(moved(pose, push)).sum()) / PARTS
-        later_m2 = self._config.running_weight * waiting + self._step_m2 * walk + float(self._later_m2[part])
-        return (float(x_m), float(y_m), yaw), later_m2
+        waiting = float(error) * walk + float(error_of(moved(first.poses, push)).sum()) / PARTS
+        later_m2 = self._config.running_weight * (waiting + float(error)) + self._step_m2 * walk
+        return (float(x_m), float(y_m), yaw), later_m2 + float(self._later_m2[part])
 
 
 def _single(values: ndarray) -> torch.Tensor:

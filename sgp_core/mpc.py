@@ -71,7 +71,7 @@ class Solver(Protocol):
     def predict(self, state: State, outlook: Outlook) -> State:
         """The state at the start of a plan."""
 
-    def draw(self, generator: torch.Generator) -> torch.Tensor:
+    def draw(self, generator: torch.Generator) -> object:
         """What is random in a plan, as `plan` draws it."""
 
 

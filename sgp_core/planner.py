@@ -137,8 +137,9 @@ class Planner:
                 " set sigmas as they were"
             )
         # Random ones are drawn in any case, so that what is drawn later does not depend on settings.
-        random = [stay(state.x[-2:], u) for u in self._random(generator)]
-        searched = self._candidates.from_sides(state, goal, self._iteration.dynamics.roll)
+        restarts, part = self.draw(generator)
+        random = [stay(state.x[-2:], u) for u in restarts.numpy() * config.step_limit_m]
+        searched = self._candidates.from_sides(state, goal, self._iteration.dynamics.roll, part)
         guesses = [self._candidates.again(state, warm_start, from_m), *(searched or random)]
         x0s = np.tile(state.x, (len(guesses), 1))
         x0s[:, -2:] = [guess.from_m for guess in guesses]
@@ -167,8 +168,9 @@ class Planner:
 
     def _followed(self, guess: Candidate, x0: ndarray, u: ndarray, goal: Goal) -> Candidate:
         """The warm start, with what is best to come after it."""
-        rollout = self._iteration.rollout(torch.from_numpy(x0).float(), torch.from_numpy(u), torch.zeros(()))
-        return self._candidates.followed(guess, rollout.x[0, -1].double().numpy(), goal, self._iteration.dynamics.roll)
+        roll = self._iteration.dynamics.roll
+        x = roll(torch.from_numpy(x0).float(), torch.from_numpy(u))[0]
+        return self._candidates.followed(guess, x[0, -1].double().numpy(), goal, roll)
 
     def _descended(self, field: Field, descent: Descent, turns: Turns) -> tuple[Descent, list[int], list[int]]:
         """After as many iterations as there are, or as time allows; how many at each noise level; whose are left."""
@@ -210,15 +212,16 @@ class Planner:
         self, state: State, warm_start: Float[ndarray, "T 2"], generator: torch.Generator
     ) -> Float[ndarray, "B T 2"]:
         """First guesses from where the pusher is: the warm start and the random ones; within the bounds [m]."""
-        return self._bounded(state.x[None], np.concatenate([warm_start[None], self._random(generator)]))
+        random = self.draw(generator)[0].numpy() * self.config.step_limit_m
+        return self._bounded(state.x[None], np.concatenate([warm_start[None], random]))
 
-    def draw(self, generator: torch.Generator) -> Tensor:
-        """What is random in a plan: the restarts (B-1, T, 2), evenly from -1 to 1."""
-        return torch.rand(self.config.restarts - 1, self.config.horizon, 2, generator=generator) * 2.0 - 1.0
-
-    def _random(self, generator: torch.Generator) -> Float[ndarray, "R T 2"]:
-        drawn: Float[ndarray, "R T 2"] = self.draw(generator).numpy() * self.config.step_limit_m
-        return drawn
+    def draw(self, generator: torch.Generator) -> tuple[Tensor, int]:
+        """What is random in a plan: the restarts (B-1, T, 2), evenly from -1 to 1, and which part to search."""
+        config, part = self.config, 0
+        restarts = torch.rand(config.restarts - 1, config.horizon, 2, generator=generator) * 2.0 - 1.0
+        if config.search_parts > 1:
+            part = int(torch.randint(config.search_parts, (), generator=generator))
+        return restarts, part
 
     def _bounded(self, x0: Float[ndarray, "#B nx"], u: Float[ndarray, "B T 2"]) -> Float[ndarray, "B T 2"]:
         """Nearest steps, one after the other, that respect the step limit and keep the pusher where it may be."""
