@@ -9,22 +9,22 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from sgp_core.arm_release import not_lowered, not_released
 from sgp_core.config import PusherConfig
 from sgp_core.follower import Follower, leashed, limited
 from sgp_core.frames import Transform
 from sgp_core.line import Ahead
-from sgp_core.pusher import NOT_MEASURED, PAUSE_S, PusherReference
-from sgp_core.safety import MEASURED_SLACK_M, Fault, check_place, region_of
+from sgp_core.pusher import PAUSE_S, PusherReference
+from sgp_core.safety import Fault, region_of
 from sgp_core.types import Reason
 
-# A tool that stands further from the orientation it will be told would swing round at the first command.
-TOOL_TOLERANCE_RAD = 0.35
-# Measured higher above the resting height than this, a tool is not lowered: metres or frames are wrong.
-HIGHEST_ABOVE_M = 0.5
 # An arm that is somewhere else after this time at rest did not lag behind, but was moved.
 REST_S = 1.0
 # How exactly the tool has to be over its place to be lowered, and at its height to push.
 SETTLED_M = 1e-3
+# A command leads what it pushes by fractions of a millimetre. Raised, the tool is above what it pushed by that much, and
+# would come down on its edge: it comes down this much further back.
+BACK_M = 0.003
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,7 @@ class ArmKind:
 
     tool: Transform  # orientation of the tool in the table frame; its translation does not count
     height: bool = True  # the tool's height is ours to command
+    steps: bool = False  # it takes displacements and goes its own way: it is never told the commanded point
     # It takes velocities: the height cannot be commanded without being measured, and nothing but the measured place
     # tells where the arm has got to after a pause.
     velocities: bool = False
@@ -75,7 +76,8 @@ class Arm:
         self._down = False  # over its place and at the height to push at
         self._stopped = False  # after a fault or disable: came to rest
         self._place, self._height = Follower(np.zeros(2)), Follower(np.zeros(1))
-        self._held_back = False  # by the arm: further on, the command would be too far from the measured pusher
+        self._held_back = False  # where it is now, the command could not go on
+        self._heading = np.zeros(2)  # direction in which the tool was led last [table]
         self._raise_to_m = self._hold_at_m = math.nan
         self._ticked_s: float | None = None
         self._left: Command | None = None  # the last command before it was let go by itself
@@ -130,6 +132,8 @@ class Arm:
             self._raise_to_m = held_m if reference.fault is not None else max(held_m, reference.config.retreat_height_m)
             self._down = False
         reference.set_enabled(enabled, now_s)
+        if enabled and not self._down and self._kind.height:
+            reference.step_aside(-BACK_M * self._heading, now_s)
         return None
 
     def clear_fault(self, now_s: float) -> Fault | None:
@@ -145,6 +149,7 @@ class Arm:
         """Nothing is sent to the arm any more; it is released by itself only as long as nobody moves it meanwhile."""
         self._left = self.command or self._left
         self._released = self._down = False
+        self._heading = np.zeros(2)
 
     def travelled(self, distance_m: float) -> None:
         """Velocities have led this far: measured poses that never change on such a way are none."""
@@ -156,8 +161,7 @@ class Arm:
         self._ticked_s = steady_s
         if not self._released and self.reference.measured_m is not None and self.reference.fault is None:
             self.reference.restart(now_s)  # nothing is commanded: whoever moves the arm is followed
-        behind = self._released and not self._held_back
-        self.reference.update(now_s, steady_s, self._place.position_m if behind else None)
+        self.reference.update(now_s, steady_s, self.told_m)
         period_s = 1.0 / self.reference.config.output_rate_hz
         if not self._released:
             self._release_by_itself(now_s)
@@ -192,6 +196,12 @@ class Arm:
             velocity_mps=np.concatenate([place.velocity_mps, height.velocity_mps]),
         )
 
+    @property
+    def told_m(self) -> Float[ndarray, "2"] | None:
+        """Where it is told to be, as far as nothing but the caps keep that behind the reference [m; table]."""
+        told = self._released and not self._held_back and not self._kind.steps
+        return self._place.position_m if told else None
+
     def displacement(self, now_s: float) -> tuple[float, Float[ndarray, "2"]]:
         """For arms that take displacements: time left for the step under way [s], and its way from here [m; table].
 
@@ -224,40 +234,11 @@ class Arm:
 
     def refusal(self) -> Fault | None:
         """Why the arm may not be released; None when it may."""
-        reference, config = self.reference, self.reference.config
-        if reference.fault is not None:
-            text = f"a fault is latched: {reference.fault.text}; mend it and call pusher_node/clear_fault first"
-            return Fault(reason=Reason.PUSHER_FAULT, text=text)
-        if not self.connected:
-            return Fault(reason=Reason.NO_PUSHER, text="nobody takes the commands; start the arm's controller")
-        if reference.measured_m is None or not reference.fresh:
-            return Fault(reason=Reason.NO_PUSHER, text=NOT_MEASURED)
-        wrong = check_place("the pusher", reference.measured_m, config, MEASURED_SLACK_M)
-        if wrong is not None:
-            return wrong
         turned_rad = 0.0 if self._orientation is None else self._orientation.angle_to(self._kind.tool)
-        if turned_rad > TOOL_TOLERANCE_RAD:
-            text = (
-                f"the tool is turned by {turned_rad:.2f} rad against tool_rpy, allowed are {TOOL_TOLERANCE_RAD};"
-                " turn it, or correct tool_rpy and table_from_base"
-            )
-            return Fault(reason=Reason.BAD_STATE, text=text)
-        return self._height_refusal() if self._kind.height else None
-
-    def _height_refusal(self) -> Fault | None:
-        config, height_m = self.reference.config, self.measured_height_m
-        if not math.isfinite(height_m):
-            text = "the height of the tool is not measured, without which a velocity output cannot lower it"
-            return Fault(reason=Reason.NO_PUSHER, text=text) if self._kind.velocities else None
-        low_m = config.tool_height_m - config.tracking_limit_m
-        high_m = config.retreat_height_m + HIGHEST_ABOVE_M
-        if low_m <= height_m <= high_m:
-            return None
-        text = (
-            f"the tool is measured {height_m:.3f} m above the table, allowed are {low_m:.3f} to {high_m:.3f}; check"
-            " table_from_base or table_from_mocap, metres, and tool_height_m"
-        )
-        return Fault(reason=Reason.OUTSIDE_WORKSPACE, text=text)
+        wrong = not_released(self.reference, turned_rad, connected=self.connected)
+        if wrong is not None or not self._kind.height:
+            return wrong
+        return not_lowered(self.measured_height_m, self.reference.config, unknown_allowed=not self._kind.velocities)
 
     def condition(self) -> Fault:
         """RUNNING when a step would be executed, else what stands in the way."""
@@ -339,6 +320,8 @@ class Arm:
             self._place.brake(dt_s, acceleration)
         else:
             self._place.follow(dt_s, ahead, config.speed_limit_mps, acceleration, self._place_allowed)
+            if self._down and not self._place.standing:
+                self._heading = self._place.velocity_mps / np.linalg.norm(self._place.velocity_mps)
         over = float(np.linalg.norm(self._place.position_m - ahead.end_m)) < SETTLED_M
         if not self._kind.height:
             self._down = self._down or (over and not stopping)
@@ -379,6 +362,11 @@ class Arm:
         return not off_m > self.reference.config.tracking_limit_m
 
     def _place_allowed(self, here_m: Float[ndarray, "2"], stop_m: Float[ndarray, "2"]) -> bool:
+        allowed = self._is_clear(here_m, stop_m)
+        self._held_back |= not allowed
+        return allowed
+
+    def _is_clear(self, here_m: Float[ndarray, "2"], stop_m: Float[ndarray, "2"]) -> bool:
         """Neither outside, nor through a keep-out, nor away from the measured pusher; the way back always is."""
         config, measured_m = self.reference.config, self.reference.measured_m
         region = region_of(config)
@@ -388,9 +376,7 @@ class Arm:
         end_m = stop_m if outside_m <= 0.0 else region.clamp(stop_m)
         if float(np.linalg.norm(region.reached(here_m, end_m) - end_m)) > 1e-9:
             return False
-        near = measured_m is None or leashed(here_m, stop_m, measured_m, config.tracking_limit_m)
-        self._held_back |= not near
-        return near
+        return measured_m is None or leashed(here_m, stop_m, measured_m, config.tracking_limit_m)
 
     def _height_allowed(self, here_m: Float[ndarray, "1"], stop_m: Float[ndarray, "1"]) -> bool:
         # While enabled, a tool left behind is a fault, which stops the command by itself.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy import ndarray
 
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import PlannerConfig
-from sgp_core.contact_sequences import ContactSequences
+from sgp_core.contact_sequences import ContactSequences, Segment
 from sgp_core.goals import Pose
 from sgp_core.layout import rotation
 from sgp_core.types import Goal, Plan, PlanStatus, State
@@ -53,26 +54,24 @@ class Candidates:
         self._middle_m = bundle.layout.markers(np.asarray(bundle.normalizer.x_centre)).mean(axis=0)
         self._found: ContactSequences | None = None
 
-    def from_sides(self, state: State, goal: Goal, roll: Any, part: int = 0) -> list[Candidate]:
+    def from_sides(self, state: State, goal: Goal, roll: Any, among: tuple[int, ...] = ()) -> list[Candidate]:
         """The first pushes of sequences that may lead to the goal; those a step away also as that step's rest.
 
         Args:
             state: where things are [m; table].
             goal: where the markers should end [m; table].
             roll: `roll` of dynamics, see `adjoint.py`.
-            part: which of `search_parts` to search: 0 begins where the pusher is, the next ones beside a side each.
+            among: which first pushes may be, as `shortlist` names them; none: all.
         """
-        config, limit = self._config, self._config.step_limit_m
+        config, limit, pusher_m = self._config, self._config.step_limit_m, state.x[-2:]
         if not config.contacts_per_side:
             return []
-        box, pusher_m = self._layout.pose_of(self._layout.markers(state.x)), state.x[-2:]
-        sides = np.arange(1, 5).repeat(config.contacts_per_side)
-        places = np.flatnonzero(sides % config.search_parts == part)
-        ways = self._around.ways(box, pusher_m, self._around.places[places], self._region)
-        wanted = self._layout.pose_of(goal.markers_m)
+        everywhere = self._sequences(roll).rows(0, 1)
+        ways, segments = self._search(state, goal, roll, among or everywhere)
+        if among and not segments:  # no way to any of them
+            ways, segments = self._search(state, goal, roll, everywhere)
         found: list[Candidate] = []
-        here = pusher_m if part == 0 else None
-        for segment in self._sequences(roll).best(box, here, wanted, places, ways, config.sequences):
+        for segment in segments:
             k, begun = segment.place, [stay(pusher_m, segment.u)]
             if k >= 0:
                 begun = [self._walked(ways, k, pusher_m, segment.u)]
@@ -80,6 +79,20 @@ class Candidates:
                     begun.append(stay(pusher_m, np.vstack([ways.stops_m[k][-1:] - pusher_m, segment.u[:-1]])))
             found.extend(one._replace(aim=segment.aim, later_m2=segment.later_m2) for one in begun)
         return found
+
+    def shortlist(self, state: State, goal: Goal, roll: Any, part: int) -> tuple[int, ...]:
+        """The best first pushes of one of `search_parts`, for a later `from_sides`."""
+        if not self._config.contacts_per_side:
+            return ()
+        rows = self._sequences(roll).rows(part, self._config.search_parts)
+        return tuple(segment.row for segment in self._search(state, goal, roll, rows)[1])
+
+    def _search(self, state: State, goal: Goal, roll: Any, rows: Sequence[int]) -> tuple[Ways, list[Segment]]:
+        box, wanted = (self._layout.pose_of(m) for m in (self._layout.markers(state.x), goal.markers_m))
+        sequences, pusher_m = self._sequences(roll), state.x[-2:]
+        places = sequences.places_of(rows)
+        ways = self._around.ways(box, pusher_m, self._around.places[places], self._region)
+        return ways, sequences.best(box, pusher_m, wanted, rows, places, ways, self._config.sequences)
 
     def followed(self, candidate: Candidate, x_end: Float[ndarray, "nx"], goal: Goal, roll: Any) -> Candidate:
         """A candidate whose pushes end in a state, with what is best to come after them; with contacts only."""
@@ -110,15 +123,15 @@ class Candidates:
             self._found = ContactSequences(roll, self._layout, self._config, self._around, self._middle_m)
         return self._found
 
-    def again(self, state: State, u: Float[ndarray, "T 2"], from_m: Float[ndarray, "2"] | None) -> Candidate:
-        """The last plan's pushes, from where they were to begin, or from here when there is no way there any more."""
+    def again(self, state: State, u: Float[ndarray, "T 2"], from_m: Float[ndarray, "2"] | None) -> Candidate | None:
+        """The last plan's pushes, from where they were to begin; None when there is no way there any more."""
         pusher_m = state.x[-2:]
         if from_m is None:
             return stay(pusher_m, u)
         box = self._layout.pose_of(self._layout.markers(state.x))
         place = (from_m - np.asarray(box[:2])) @ rotation(box[2])
         ways = self._around.ways(box, pusher_m, place[None], self._region)
-        return self._walked(ways, 0, pusher_m, u) if ways.reached[0] else stay(pusher_m, u)
+        return self._walked(ways, 0, pusher_m, u) if ways.reached[0] else None
 
     def walk(self, state: State, candidate: Candidate) -> Float[ndarray, "n 2"]:
         """The steps that lead to where a candidate's pushes begin [m; table]."""

@@ -180,8 +180,8 @@ class PlannerConfig(LimitsConfig):
     )
     search_parts: int = setting(
         1,
-        "a plan searches one of so many parts of these sequences, at random: 5 are the four sides and where the pusher"
-        " is, for many plans per step",
+        "where a step takes several plans: how many of them share the search, 5 for the four sides and where the pusher"
+        " is; 1: the first plan of a step searches all",
         low=1,
         high=5,
     )

@@ -12,6 +12,7 @@ first is ever carried out, and it is improved by the descent before; then all is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +41,7 @@ EXACT_M = 0.003
 class Segment(NamedTuple):
     """A straight push, and what is planned after it."""
 
+    row: int  # which of all first pushes it is
     place: int  # which of the ways leads to where it begins; -1: where the pusher is
     u: Float[ndarray, "T 2"]  # [m; table], at rest after its end
     aim: Pose | None  # where the box is to be after it, for another push to bring it to the goal; None: at the goal
@@ -84,11 +86,21 @@ class ContactSequences:
         cost[..., 1] += self._later_m2
         self._seconds = _single(cost.reshape(-1, cost.shape[-1]).T)
 
+    def rows(self, part: int, parts: int) -> tuple[int, ...]:
+        """First pushes of one part of the search; of five, the first from where the pusher is, the others a side each."""
+        sides = np.append(np.repeat(np.arange(1, 5), len(self._directions) // 4), np.zeros(len(HERE), dtype=int))
+        return tuple(np.flatnonzero(sides % parts == part).tolist())
+
+    def places_of(self, rows: Sequence[int]) -> Int[ndarray, "K"]:
+        """Places where these first pushes begin, but for those that begin where the pusher is."""
+        return np.unique([row // len(ANGLES) for row in rows if row < len(self._directions)]).astype(int)
+
     def best(
         self,
         box: Pose,
-        here_m: Float[ndarray, "2"] | None,
+        pusher_m: Float[ndarray, "2"],
         goal: Pose,
+        rows: Sequence[int],
         places: Int[ndarray, "K"],
         ways: Ways,
         count: int,
@@ -97,23 +109,26 @@ class ContactSequences:
 
         Args:
             box: pose of the box [m, rad; table].
-            here_m: centre of the pusher [m; table]; None for no pushes from there.
+            pusher_m: centre of the pusher [m; table].
             goal: pose that the box should get [m, rad; table].
-            places: where else they may begin.
+            rows: which first pushes may be; those that there are not, under other settings, are left out.
+            places: `places_of` them.
             ways: from the pusher to each of these.
             count: how many at most.
         """
         weight, error_of = self._config.running_weight, PoseError(self._layout, self._config.turn_weight, goal)
-        begin = np.flatnonzero(ways.reached).repeat(len(ANGLES))
-        rows = places[begin] * len(ANGLES) + np.tile(np.arange(len(ANGLES)), int(ways.reached.sum()))
-        first = Pushes(moved(np.asarray(box), self._pushes.poses[rows]), self._pushes.walks[rows])
-        directions, walks = turned(np.asarray(box[2]), self._directions[rows]), ways.length_m[begin]
-        if here_m is not None:
-            here = turned(HERE, np.array([1.0, 0.0]))
-            from_here = self._pushed(np.asarray(box), np.tile(here_m, (len(here), 1)), here)
+        tried, beside = np.asarray(rows, dtype=int), len(self._directions)
+        row, ahead = tried[tried < beside], tried[(tried >= beside) & (tried < beside + len(HERE))]
+        begin = np.searchsorted(places, row // len(ANGLES))
+        row, begin = row[ways.reached[begin]], begin[ways.reached[begin]]
+        first = Pushes(moved(np.asarray(box), self._pushes.poses[row]), self._pushes.walks[row])
+        directions, walks = turned(np.asarray(box[2]), self._directions[row]), ways.length_m[begin]
+        if len(ahead):
+            here = turned(HERE[ahead - beside], np.array([1.0, 0.0]))
+            from_here = self._pushed(np.asarray(box), np.tile(pusher_m, (len(here), 1)), here)
             first = Pushes(*(np.concatenate(both) for both in zip(first, from_here, strict=True)))
             directions, walks = np.concatenate([directions, here]), np.append(walks, np.zeros(len(here)))
-            begin = np.append(begin, np.full(len(here), -1))
+            row, begin = np.append(row, ahead), np.append(begin, np.full(len(here), -1))
         walks = walks / self._config.step_limit_m
         # What each first push costs; one that ends within a step waits for the step's end.
         error, start = error_of(first.poses), float(error_of(np.asarray(box)))
@@ -125,20 +140,19 @@ class ContactSequences:
         idle[begin >= 0] = False
         whole = np.where(idle, np.inf, np.minimum(alone, both))
         part_of = whole.argmin(axis=1)
-        rows = np.argsort(whole[np.arange(len(whole)), part_of], kind="stable")[:count]
         found = []
-        for row in rows:
-            part = int(part_of[row])
-            if not np.isfinite(whole[row, part]):
+        for k in np.argsort(whole[np.arange(len(whole)), part_of], kind="stable")[:count]:
+            part = int(part_of[k])
+            if not np.isfinite(whole[k, part]):
                 break
             parts = np.zeros((len(self._parts), 2))
-            parts[: part + 1] = directions[row] * self._config.step_limit_m / PARTS
+            parts[: part + 1] = directions[k] * self._config.step_limit_m / PARTS
             u = parts.reshape(-1, PARTS, 2).sum(axis=1)
-            if both[row, part] < alone[row, part]:
-                end = Pushes(first.poses[row, part], first.walks[row, part])
-                found.append(Segment(int(begin[row]), u, *self._second(end, error[row, part], error_of, goal)))
-            else:
-                found.append(Segment(int(begin[row]), u, None, 0.0))
+            then: tuple[Pose | None, float] = (None, 0.0)
+            if both[k, part] < alone[k, part]:
+                end = Pushes(first.poses[k, part], first.walks[k, part])
+                then = self._second(end, error[k, part], error_of, goal)
+            found.append(Segment(int(row[k]), int(begin[k]), u, *then))
         return found
 
     def after(self, box: Pose, pusher_m: Float[ndarray, "2"], goal: Pose) -> tuple[Pose | None, float]:

@@ -19,7 +19,7 @@ from sgp_core.layout import MarkerLayout, wrap_angle
 from sgp_core.planner import Planner
 from sgp_core.prediction import Outlook
 from sgp_core.safety import check_step
-from sgp_core.types import Goal, MpcCarry, Plan, PlanStatus, Reason, State, Step
+from sgp_core.types import ANYWHERE, Goal, Looked, MpcCarry, Plan, PlanStatus, Reason, Search, State, Step
 
 # Of a control period: the rest is for messages, and for what else the machine has to do.
 BUDGET_SHARE = 0.6
@@ -37,6 +37,7 @@ class Decision:
     carry: MpcCarry
     marker_error_m: float  # mean distance of the markers from their goals
     yaw_error_rad: float
+    search: Search | None = None  # how the plan looked for a place to push from
 
 
 def initial_carry(seed: int = 0) -> MpcCarry:
@@ -46,7 +47,7 @@ def initial_carry(seed: int = 0) -> MpcCarry:
 
 def toward_another_goal(carry: MpcCarry) -> MpcCarry:
     """The same plan, without what was known of the goal before."""
-    return dataclasses.replace(carry, arrived=False, nearest_m=math.inf, idle_s=0.0)
+    return dataclasses.replace(carry, arrived=False, nearest_m=math.inf, idle_s=0.0, chosen_s=-math.inf, looked=())
 
 
 @runtime_checkable
@@ -65,13 +66,14 @@ class Solver(Protocol):
         from_m: Float[ndarray, "2"] | None = None,
         spent_s: float = 0.0,
         schedule: Sequence[int] | None = None,
+        search: Search = ANYWHERE,
     ) -> Plan:
         """A plan from a state to a goal."""
 
     def predict(self, state: State, outlook: Outlook) -> State:
         """The state at the start of a plan."""
 
-    def draw(self, generator: torch.Generator) -> object:
+    def draw(self, generator: torch.Generator) -> torch.Tensor:
         """What is random in a plan, as `plan` draws it."""
 
 
@@ -104,6 +106,7 @@ class Controller:
         executed: bool = True,
         outlook: Outlook | None = None,
         schedule: Sequence[int] | None = None,
+        search: Search | None = None,
     ) -> Decision:
         """Decide on the next step.
 
@@ -114,6 +117,7 @@ class Controller:
             executed: false when the pusher did not carry out the last step; the warm start is then not advanced.
             outlook: when the step will begin and what the pusher does until then; None begins at the stamp of `state`.
             schedule: iterations at each noise level, to plan as an earlier plan was made.
+            search: where else to look for a place to push from, likewise.
         """
         error_m, yaw_rad = goal_error(self._bundle.layout, state.x, goal)
         if self.is_at(state.x, goal, slack=self._mpc.goal_hysteresis if carry.arrived else 1.0):
@@ -129,6 +133,7 @@ class Controller:
             state = self._planner.predict(state, outlook)
         generator = _generator_of(carry)
         spent_s = 0.0 if outlook is None else outlook.spent_s
+        search = search or self._search(state, carry, executed)
         plan = self._planner.plan(
             state,
             goal,
@@ -137,10 +142,13 @@ class Controller:
             from_m=carry.from_m,
             spent_s=spent_s,
             schedule=schedule,
+            search=search,
         )
         nearest_m, idle_s = self._progress(state, error_m, carry)
+        step = self._first_step(state, plan, error_m, idle_s)
+        chosen_s = state.stamp_s if search.choose else carry.chosen_s
         return Decision(
-            step=self._first_step(state, plan, error_m, idle_s),
+            step=step,
             plan=plan,
             carry=MpcCarry(
                 u=plan.u[plan.walk :],
@@ -149,9 +157,12 @@ class Controller:
                 from_m=plan.from_m,
                 nearest_m=nearest_m,
                 idle_s=idle_s,
+                chosen_s=chosen_s if step.status is Reason.RUNNING else -math.inf,
+                looked=self._looked(state, carry, search, plan),
             ),
             marker_error_m=error_m,
             yaw_error_rad=yaw_rad,
+            search=search,
         )
 
     def drawn(self, carry: MpcCarry) -> bytes:
@@ -176,6 +187,32 @@ class Controller:
         # A horizon changed while running keeps what the plans have in common.
         kept = advanced[:horizon]
         return np.concatenate([kept, np.zeros((horizon - len(kept), 2))])
+
+    def _search(self, state: State, carry: MpcCarry, executed: bool) -> Search:
+        """Choose where to push from once per step, and look round for that, a part per plan, in between.
+
+        A step that has begun is carried on: in the middle of one another push always seems better that would have been
+        as good before, and a pusher that turns back and forth gets nowhere.
+        """
+        parts, step_s = self._planner.config.search_parts, self._bundle.step_duration_s
+        begun_s, latest_s = state.stamp_s - carry.chosen_s, step_s - 0.5 / self._mpc.rate_hz
+        looked = self._recent(state, carry)
+        if self._mpc.rate_hz * step_s <= 1.0 or carry.u is None or not executed or not 0.0 <= begun_s < latest_s:
+            whole = len({found.part for found in looked}) == parts > 1
+            return Search(among=tuple(row for found in looked for row in found.shortlist) if whole else ())
+        if parts == 1:
+            return Search(choose=False)
+        return Search(choose=False, look=(looked[-1].part + 1) % parts if looked else 0)
+
+    def _looked(self, state: State, carry: MpcCarry, search: Search, plan: Plan) -> tuple[Looked, ...]:
+        found, parts = self._recent(state, carry), self._planner.config.search_parts
+        return found if search.look is None else (*found, Looked(parts, search.look, plan.shortlist))[-parts:]
+
+    def _recent(self, state: State, carry: MpcCarry) -> tuple[Looked, ...]:
+        """What was found under the same settings, and without a break since."""
+        if not 0.0 <= state.stamp_s - carry.stamp_s <= self._bundle.step_duration_s:
+            return ()
+        return tuple(found for found in carry.looked if found.parts == self._planner.config.search_parts)
 
     def _progress(self, state: State, error_m: float, carry: MpcCarry) -> tuple[float, float]:
         """How near the box has come to the goal [m], and how long it has not come any nearer [s]."""

@@ -36,7 +36,7 @@ from sgp_core.graph import DescentGraph, check_device
 from sgp_core.iteration import Descent, begin, iteration_of, some_of
 from sgp_core.prediction import Outlook
 from sgp_core.safety import region_of
-from sgp_core.types import Goal, Plan, PlanStatus, State
+from sgp_core.types import ANYWHERE, Goal, Plan, PlanStatus, Search, State
 
 # Iterations per call of TorchScript.
 BURST, BUDGET_BURST = 10, 2
@@ -111,6 +111,7 @@ class Planner:
         from_m: Float[ndarray, "2"] | None = None,
         spent_s: float = 0.0,
         schedule: Sequence[int] | None = None,
+        search: Search = ANYWHERE,
     ) -> Plan:
         """Improve a warm start; never returns a plan of higher J.
 
@@ -123,6 +124,7 @@ class Planner:
             spent_s: how much of the budget is gone already [s].
             schedule: iterations at each noise level, as an earlier plan had them, instead of what settings and time
                 give; not for a device whose iterations are recorded.
+            search: which pushes to consider beside the warm start; without contacts, the random ones always are.
 
         Raises:
             InputError: `schedule` is for another number of noise levels.
@@ -137,10 +139,16 @@ class Planner:
                 " set sigmas as they were"
             )
         # Random ones are drawn in any case, so that what is drawn later does not depend on settings.
-        restarts, part = self.draw(generator)
-        random = [stay(state.x[-2:], u) for u in restarts.numpy() * config.step_limit_m]
-        searched = self._candidates.from_sides(state, goal, self._iteration.dynamics.roll, part)
-        guesses = [self._candidates.again(state, warm_start, from_m), *(searched or random)]
+        others = [stay(state.x[-2:], u) for u in self._random(generator)]
+        roll, shortlist = self._iteration.dynamics.roll, search.among[:0]
+        warm = self._candidates.again(state, warm_start, from_m)
+        if search.choose or warm is None:
+            others = self._candidates.from_sides(state, goal, roll, search.among) or others
+        elif config.contacts_per_side:
+            others = []
+            if search.look is not None:
+                shortlist = self._candidates.shortlist(state, goal, roll, search.look)
+        guesses = [warm or stay(state.x[-2:], warm_start), *others]
         x0s = np.tile(state.x, (len(guesses), 1))
         x0s[:, -2:] = [guess.from_m for guess in guesses]
         starts = self._bounded(x0s, np.stack([guess.u for guess in guesses]))
@@ -164,7 +172,8 @@ class Planner:
         plan, best = self._best(state, field.of(of_guess), self._bounded(x0s[of_guess], u))
         if plan.status is not PlanStatus.FAILED:
             plan = after_walk(plan, state.x[-2:], self._candidates.walk(state, guesses[of_guess[best]]))
-        return dataclasses.replace(plan, schedule=tuple(schedule), solve_s=self._clock() - started_s)
+        took_s = self._clock() - started_s
+        return dataclasses.replace(plan, schedule=tuple(schedule), solve_s=took_s, shortlist=shortlist)
 
     def _followed(self, guess: Candidate, x0: ndarray, u: ndarray, goal: Goal) -> Candidate:
         """The warm start, with what is best to come after it."""
@@ -212,16 +221,15 @@ class Planner:
         self, state: State, warm_start: Float[ndarray, "T 2"], generator: torch.Generator
     ) -> Float[ndarray, "B T 2"]:
         """First guesses from where the pusher is: the warm start and the random ones; within the bounds [m]."""
-        random = self.draw(generator)[0].numpy() * self.config.step_limit_m
-        return self._bounded(state.x[None], np.concatenate([warm_start[None], random]))
+        return self._bounded(state.x[None], np.concatenate([warm_start[None], self._random(generator)]))
 
-    def draw(self, generator: torch.Generator) -> tuple[Tensor, int]:
-        """What is random in a plan: the restarts (B-1, T, 2), evenly from -1 to 1, and which part to search."""
-        config, part = self.config, 0
-        restarts = torch.rand(config.restarts - 1, config.horizon, 2, generator=generator) * 2.0 - 1.0
-        if config.search_parts > 1:
-            part = int(torch.randint(config.search_parts, (), generator=generator))
-        return restarts, part
+    def draw(self, generator: torch.Generator) -> Tensor:
+        """What is random in a plan: the restarts (B-1, T, 2), evenly from -1 to 1."""
+        return torch.rand(self.config.restarts - 1, self.config.horizon, 2, generator=generator) * 2.0 - 1.0
+
+    def _random(self, generator: torch.Generator) -> Float[ndarray, "R T 2"]:
+        drawn: Float[ndarray, "R T 2"] = self.draw(generator).numpy() * self.config.step_limit_m
+        return drawn
 
     def _bounded(self, x0: Float[ndarray, "#B nx"], u: Float[ndarray, "B T 2"]) -> Float[ndarray, "B T 2"]:
         """Nearest steps, one after the other, that respect the step limit and keep the pusher where it may be."""

@@ -20,6 +20,8 @@ HISTORY_S = 2.0
 # The planner bounds a step by the measured pusher, this module by the reference, and under contact the two differ by
 # millimetres. An end that is outside by less than this is moved to the border; one further out is a fault.
 BORDER_SLACK_M = 0.01
+# An arm whose command is further behind the reference than this is still on its way when the reference has stopped.
+BEHIND_M = 0.001
 # After a longer pause of this process, or a jump of the clock, the rest of a line is not caught up with: it is dropped.
 PAUSE_S = 0.1
 NOT_MEASURED = "waiting for the measured pusher position; is mocap_node running, does the driver track the pusher?"
@@ -55,6 +57,7 @@ class PusherReference:
         self._silence_s = math.inf  # age of the last measurement, counted on by update()
         self._updated_s: float | None = None  # steady time of the last update
         self._now_s = -math.inf  # its time on the clock of the stamps
+        self._behind_m = 0.0  # how far the arm's command was behind the reference then
 
     # --- input -----------------------------------------------------------------------------------------------------
 
@@ -111,7 +114,8 @@ class PusherReference:
         Args:
             now_s: time of the stamps.
             steady_s: steady time.
-            commanded_m: where the arm is told to be, when by its own caps that is behind the reference [m; table].
+            commanded_m: where the arm is told to be, when nothing but its caps keeps that behind the reference
+                [m; table]; None: it is to be at the reference.
         """
         # A pause of this process (not of the sensor) must not look like silence: samples may be waiting to be read.
         # Nothing is commanded during such a pause, so counting at most two periods of it costs no safety.
@@ -122,15 +126,16 @@ class PusherReference:
         self._line.forget(now_s - max(HISTORY_S, self.config.step_timeout_s))
         if self.measured_m is None or self.fault is not None:
             return
-        distance_m = float(np.linalg.norm(self._at(now_s) - self.measured_m))
-        if commanded_m is not None:
-            # A reference that turns back in the middle of a step is centimetres ahead of anything that has a mass.
-            distance_m = min(distance_m, float(np.linalg.norm(commanded_m - self.measured_m)))
-        if self._engaged and self._silence_s > self.config.pusher_timeout_s and self._line.under_way(now_s):
+        here_m = self._at(now_s)
+        # A reference that turns back in the middle of a step is centimetres ahead of anything that has a mass.
+        told_m, self._behind_m = (here_m, 0.0) if commanded_m is None else (commanded_m, _apart(commanded_m, here_m))
+        distance_m = min(_apart(here_m, self.measured_m), _apart(told_m, self.measured_m))
+        moving = self._line.under_way(now_s) or self._behind_m > BEHIND_M
+        if self._engaged and self._silence_s > self.config.pusher_timeout_s and moving:
             self.latch_silence(now_s)
         elif self.enabled and distance_m > self.config.tracking_limit_m:
             text = (
-                f"the pusher is {distance_m * 1e3:.1f} mm from its reference, tracking_limit_m is"
+                f"the pusher is {distance_m * 1e3:.1f} mm from where it is told to be, tracking_limit_m is"
                 f" {self.config.tracking_limit_m:g}; is the arm following, is something in its way?"
             )
             self.latch(Fault(reason=Reason.TRACKING_ERROR, text=text), now_s)
@@ -154,6 +159,11 @@ class PusherReference:
         self._line.restart(now_s, self.measured_m)
         self._last_step_s, self._engaged, self._now_s = max(self._last_step_s, now_s), False, now_s
 
+    def step_aside(self, way_m: Float[ndarray, "2"], now_s: float) -> None:
+        """Go to a place beside the measured one, so far from it [m; table]; before anything else is commanded."""
+        if self.measured_m is not None and self.fault is None:
+            self._draw(now_s, now_s, self._allowed(now_s, self.measured_m + way_m))
+
     def clear_fault(self, now_s: float) -> Fault | None:
         """Stand at the measured position and take steps planned from now on; refused while it is not known."""
         if not self.fresh:
@@ -173,7 +183,7 @@ class PusherReference:
         """
         self.fault, self._engaged = fault, False
         if self.measured_m is not None and (self.fresh or self._line.under_way(now_s)):
-            self._follow(now_s, self.config.tracking_limit_m)
+            self._follow(now_s, self.config.tracking_limit_m + self._behind_m)
         return fault
 
     def latch_silence(self, now_s: float) -> Fault:
@@ -242,3 +252,7 @@ class PusherReference:
         here_m = self._at(now_s)
         distance_m = float(np.linalg.norm(end_m - here_m))
         return end_m if distance_m <= at_most_m else here_m + (end_m - here_m) * (at_most_m / distance_m)
+
+
+def _apart(one_m: Float[ndarray, "2"], other_m: Float[ndarray, "2"]) -> float:
+    return float(np.linalg.norm(one_m - other_m))

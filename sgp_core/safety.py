@@ -167,17 +167,28 @@ def check_reach(goal: Goal, layout: MarkerLayout, limits: LimitsConfig) -> None:
 
 
 def check_tracking(
-    reference_m: Float[ndarray, "2"] | None, pusher_m: Float[ndarray, "2"], limits: LimitsConfig
+    reference_m: Float[ndarray, "2"] | None,
+    pusher_m: Float[ndarray, "2"],
+    limits: LimitsConfig,
+    told_m: Float[ndarray, "2"] | None = None,
 ) -> Fault | None:
-    """Refuse to plan for a pusher that is not where its reference says [m; table]."""
+    """Refuse to plan for a pusher that is not where it is told to be.
+
+    Args:
+        reference_m: where the reference is [m; table]; None before the first measurement.
+        pusher_m: where the pusher is [m; table].
+        limits: `tracking_limit_m` counts.
+        told_m: where the arm's command is, when only its caps keep it behind the reference [m; table].
+    """
     if reference_m is None:
         return Fault(reason=Reason.NO_PUSHER, text="pusher_node has no reference yet")
-    apart_m = float(np.linalg.norm(np.asarray(reference_m) - np.asarray(pusher_m)))
+    places = [reference_m] if told_m is None else [reference_m, told_m]
+    apart_m = min(float(np.linalg.norm(np.asarray(place) - np.asarray(pusher_m))) for place in places)
     if apart_m <= limits.tracking_limit_m:
         return None
     text = (
-        f"the pusher is {apart_m * 1e3:.1f} mm from its reference, tracking_limit_m is {limits.tracking_limit_m:g}; is"
-        " the arm following, is something in its way?"
+        f"the pusher is {apart_m * 1e3:.1f} mm from where it is told to be, tracking_limit_m is"
+        f" {limits.tracking_limit_m:g}; is the arm following, is something in its way?"
     )
     return Fault(reason=Reason.TRACKING_ERROR, text=text)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from jaxtyping import Bool, Float
 from numpy import ndarray
@@ -97,6 +98,7 @@ class Plan:
     status: PlanStatus
     schedule: tuple[int, ...]  # iterations run at each noise level; fewer than asked for when the budget was over
     solve_s: float
+    shortlist: tuple[int, ...] = ()  # first pushes that a later plan may choose among, see `Search`
 
     @property
     def from_m(self) -> Float[ndarray, "2"] | None:
@@ -110,6 +112,43 @@ class Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Search:
+    """Where else than the warm start a plan looks for a place to push from, and for which push."""
+
+    choose: bool = True  # whether it may begin with another push than the warm start
+    among: tuple[int, ...] = ()  # the first pushes to choose among; none: all
+    look: int | None = None  # without a choice: the part of the search that a shortlist is made of; None: no search
+
+    @property
+    def text(self) -> str:
+        """In a word, as `of` reads it."""
+        if self.choose:
+            return " ".join(["choose", *map(str, self.among)])
+        return "go on" if self.look is None else f"look {self.look}"
+
+    @classmethod
+    def of(cls, text: str) -> Search:
+        """From a word. Raises ValueError for any other."""
+        word, *numbers = text.split(" ")
+        if word == "choose":
+            return cls(among=tuple(int(number) for number in numbers))
+        if text != "go on" and word != "look":
+            raise ValueError(f"'{text}' is not a search")
+        return cls(choose=False, look=int(numbers[0]) if word == "look" else None)
+
+
+ANYWHERE = Search()
+
+
+class Looked(NamedTuple):
+    """What a plan found in one part of the search."""
+
+    parts: int  # of how many
+    part: int
+    shortlist: tuple[int, ...]  # its best first pushes
+
+
+@dataclass(frozen=True, kw_only=True)
 class MpcCarry:
     """All that one plan hands to the next: nothing else is remembered anywhere."""
 
@@ -120,6 +159,8 @@ class MpcCarry:
     arrived: bool = False  # inside the goal's hysteresis band
     nearest_m: float = math.inf  # mean distance of the markers from this goal, when the box was last nearer than before
     idle_s: float = 0.0  # how long it has not been any nearer, breaks not counted
+    chosen_s: float = -math.inf  # stamp of the last plan that chose where to push from
+    looked: tuple[Looked, ...] = ()  # what the plans since then found, a part of the search each
 
 
 @dataclass(frozen=True, kw_only=True)

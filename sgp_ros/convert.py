@@ -135,6 +135,9 @@ class PusherReport:
     step_duration_s: float
     enabled: bool
     faulted: bool  # a fault is latched
+    told_m: Float[ndarray, "2"] | None = (
+        None  # the arm's command, where its caps keep it behind the reference [m; table]
+    )
     last_refused: str = ""  # why the last refused step was, however long ago
 
 
@@ -143,7 +146,9 @@ def pusher_report_from_msg(message: DiagnosticArray) -> PusherReport:
     try:
         (status,) = message.status
         values = {pair.key: pair.value for pair in status.values}
-        reference = np.array([float(values["reference_x_m"]), float(values["reference_y_m"])])
+        reference, told = (
+            np.array([float(values.get(f"{name}_{axis}_m", "nan")) for axis in "xy"]) for name in ("reference", "told")
+        )
         return PusherReport(
             stamp_s=seconds(message.header.stamp),
             condition=Fault(reason=Reason(values["reason"]), text=status.message),
@@ -152,6 +157,7 @@ def pusher_report_from_msg(message: DiagnosticArray) -> PusherReport:
             step_duration_s=float(values["step_duration_s"]),
             enabled=values["enabled"] == "true",
             faulted=values["faulted"] == "true",
+            told_m=told if np.isfinite(told).all() else None,
             last_refused=values.get("last_refused", ""),
         )
     except (KeyError, ValueError) as error:

@@ -140,7 +140,7 @@ class Inputs:
             return Fault(reason=Reason.STEP_DURATION_MISMATCH, text=text)
         reason = pusher.condition.reason
         if reason == Reason.RUNNING:
-            return check_tracking(pusher.reference_m, state.x[-2:], limits)
+            return check_tracking(pusher.reference_m, state.x[-2:], limits, pusher.told_m)
         # Only the node itself can tell "waiting" from a latched fault of the same reason.
         if reason in (Reason.PUSHER_DISABLED, Reason.APPROACHING, Reason.NO_PUSHER) and not pusher.faulted:
             return Fault(reason=reason, text=f"pusher: {pusher.condition.text}")

@@ -123,10 +123,9 @@ def _marker(
 
 def pusher_report_to_msg(pusher: PusherReport, extra: Mapping[str, object]) -> DiagnosticArray:
     """As one status in an array, whose header carries the time of the reference."""
-    x_m, y_m = (math.nan, math.nan) if pusher.reference_m is None else (float(v) for v in pusher.reference_m)
     values = {
-        "reference_x_m": x_m,
-        "reference_y_m": y_m,
+        **_point("reference", pusher.reference_m),
+        **_point("told", pusher.told_m),
         "step_stamp_ns": pusher.step_stamp_ns,
         "step_duration_s": pusher.step_duration_s,
         "enabled": pusher.enabled,
@@ -134,6 +133,11 @@ def pusher_report_to_msg(pusher: PusherReport, extra: Mapping[str, object]) -> D
         **extra,
     }
     return DiagnosticArray(header=header(pusher.stamp_s), status=[report("sgp/pusher", pusher.condition, values)])
+
+
+def _point(name: str, point_m: Float[ndarray, "2"] | None) -> dict[str, float]:
+    x_m, y_m = (math.nan, math.nan) if point_m is None else (float(v) for v in point_m)
+    return {f"{name}_x_m": x_m, f"{name}_y_m": y_m}
 
 
 _WARNINGS = {

@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from sgp_core.mpc import Decision
-from sgp_core.types import Plan
+from sgp_core.types import Plan, Search
 from sgp_ros.convert import NS
 from sgp_ros.planning import Job
 
@@ -24,6 +24,7 @@ class PlanRecord:
         self.overruns = 0  # cycles without a plan of their own
         self.late = 0  # steps dropped because they came too late
         self._plan: Plan | None = None
+        self._search: Search | None = None
         self._job: Job | None = None
         self._marker_error_m = self._yaw_error_rad = NAN
         self._solve_s: deque[float] = deque(maxlen=TIMES_KEPT)
@@ -50,7 +51,7 @@ class PlanRecord:
 
     def add(self, decision: Decision, job: Job) -> None:
         """Take the outcome of one control cycle, and what it began with."""
-        self._plan, self._job = decision.plan, job
+        self._plan, self._search, self._job = decision.plan, decision.search, job
         self._marker_error_m, self._yaw_error_rad = decision.marker_error_m, decision.yaw_error_rad
         if decision.plan is not None:
             self._solve_s.append(decision.plan.solve_s)
@@ -83,6 +84,7 @@ class PlanRecord:
             "motion_x_m": float(motion_m[0]),  # what the pusher does until the plan begins
             "motion_y_m": float(motion_m[1]),
             "walk": 0 if self._plan is None else self._plan.walk,  # steps round the box before it pushes
+            "search": "" if self._search is None else self._search.text,  # for a place to push from
             "schedule": "" if self._plan is None else ",".join(map(str, self._plan.schedule)),  # per noise level
         }
 

@@ -141,6 +141,7 @@ class PusherNode(SgpNode):
             step_duration_s=reference.config.step_duration_s,
             enabled=reference.enabled,
             faulted=reference.fault is not None,
+            told_m=self._arm.told_m,
         )
         command = self._arm.command
         height_m = math.nan if command is None else float(command.position_m[2])

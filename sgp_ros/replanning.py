@@ -22,7 +22,7 @@ from sgp_core.config import MpcConfig, PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.mpc import Controller, Decision, initial_carry, toward_another_goal
 from sgp_core.prediction import Outlook
-from sgp_core.types import Goal, Reason, State
+from sgp_core.types import Goal, Reason, Search, State
 from sgp_ros import convert
 from sgp_ros.bag_states import Recorded, Take
 
@@ -47,6 +47,7 @@ class Decided:
     executed: bool  # whether the pusher had carried out the last step
     motion_m: Float[ndarray, "2"]  # what it would do until the plan begins [m; table]; NaN without an outlook
     schedule: tuple[int, ...]  # iterations at each noise level
+    search: Search | None  # for a place to push from; None when the recording does not tell
 
     @property
     def u(self) -> Float[ndarray, "2"] | None:
@@ -126,6 +127,7 @@ class Log:
                 executed=values["executed"] == "true",
                 motion_m=np.array([float(values[name]) for name in ("motion_x_m", "motion_y_m")]),
                 schedule=tuple(int(count) for count in values["schedule"].split(",") if count),
+                search=Search.of(values["search"]) if values.get("search") else None,
             )
         )
 
@@ -148,7 +150,8 @@ def replan(
         log: of the recorded node.
         recorded: states from the recorded markers.
         bundle, planner, mpc, seed: for the plans; a budget would make them depend on this machine, so none is kept.
-        as_scheduled: as many iterations at each noise level as there were; without, as many as the settings give.
+        as_scheduled: as many iterations at each noise level as there were, and the same search; without, what the
+            settings give.
         goal: from the start, for a recording whose goal was a parameter.
         tell: called with the number of decisions made.
 
@@ -179,7 +182,10 @@ def replan(
             continue
         outlook = Outlook(start_s=was.start_s, motion_m=was.motion_m) if np.isfinite(was.start_s) else None
         schedule = was.schedule if as_scheduled and was.schedule else None
-        decision = controller.control(state, told, carry, executed=was.executed, outlook=outlook, schedule=schedule)
+        search = was.search if as_scheduled else None
+        decision = controller.control(
+            state, told, carry, executed=was.executed, outlook=outlook, schedule=schedule, search=search
+        )
         carry = dataclasses.replace(decision.carry, generator_state=drawn)
         if carry.u is not None and was.plan_u is not None:
             # Each decision from what the recorded one had: differences do not add up.

@@ -40,8 +40,10 @@ from sgp_ros.rig_files import values_of
 
 TOLERANCE_M = 1e-3
 SHOWN = 8
-# Settings that ask for another schedule than the recorded one.
-SCHEDULING = {"iterations", "sigmas", "budget_ms", "device"}
+# Settings that ask for another schedule and search than the recorded ones.
+SCHEDULING = {
+    "iterations", "sigmas", "budget_ms", "device", "contacts_per_side", "sequences", "search_parts", "rate_hz",
+}  # fmt: skip
 console = Console(highlight=False)
 
 

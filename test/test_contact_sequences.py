@@ -77,7 +77,7 @@ def test_a_second_push_leads_from_the_aim_to_the_goal(
     """Predicted by the models themselves, at the place where it will be done."""
     goal: Pose = (0.55, -0.10, -0.9)  # behind the pusher, and turned
     ways = around.ways(BOX, PUSHER_M, around.places, OPEN)
-    found = sequences.best(BOX, PUSHER_M, goal, np.arange(8), ways, 5)
+    found = sequences.best(BOX, PUSHER_M, goal, sequences.rows(0, 1), np.arange(8), ways, 5)
     assert len(found) == 5
     far = [segment for segment in found if segment.aim is not None]
     assert far
@@ -98,7 +98,8 @@ def test_where_one_push_does_none_follows(sequences: ContactSequences, around: W
     for place in (0, 1):  # of the side that the pusher is at
         straight = pushes[place * per_place + per_place // 2]
         x_m, y_m, yaw = moved(np.asarray(BOX), straight[3])  # after two steps
-        found = sequences.best(BOX, PUSHER_M, (float(x_m), float(y_m), float(yaw)), np.arange(8), ways, 200)
+        goal = (float(x_m), float(y_m), float(yaw))
+        found = sequences.best(BOX, PUSHER_M, goal, sequences.rows(0, 1), np.arange(8), ways, 200)
         lone = [segment for segment in found if segment.place == place and segment.aim is None]
         np.testing.assert_allclose(np.linalg.norm(lone[0].u, axis=1), [0.05, 0.05, 0.0], atol=1e-9)
         assert lone[0].later_m2 == 0.0

@@ -21,7 +21,7 @@ from sgp_core.iteration import iteration_of
 from sgp_core.planner import Planner
 from sgp_core.prediction import Outlook
 from sgp_core.safety import region_of
-from sgp_core.types import Goal, Plan, PlanStatus, State
+from sgp_core.types import ANYWHERE, Goal, Plan, PlanStatus, Search, State
 
 
 class Outcome(NamedTuple):
@@ -148,6 +148,7 @@ class Shooting(abc.ABC):
         from_m: Float[ndarray, "2"] | None = None,
         spent_s: float = 0.0,
         schedule: Sequence[int] | None = None,
+        search: Search = ANYWHERE,  # noqa: ARG002 - it never walks
     ) -> Plan:
         """See `Planner.plan`; a schedule holds one number, how many rounds there were.
 
