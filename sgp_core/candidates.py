@@ -21,6 +21,7 @@ from sgp_core.workspace import Region
 
 RESTING_M = 0.001  # a step so short is none
 HERE_M = 0.004  # a pusher so close to a place is there
+STRETCHES = 6  # lengths of a step that are tried
 
 
 class Candidate(NamedTuple):
@@ -102,21 +103,24 @@ class Candidates:
 
     def wanted(
         self, goal: Goal, candidates: list[Candidate]
-    ) -> tuple[Float[ndarray, "B T ny"], Float[ndarray, "B T 1"]]:
-        """Where each wants the markers after each step [m; table], and how much that weighs.
+    ) -> tuple[Float[ndarray, "B T ny"], Float[ndarray, "B T 1"], Float[ndarray, "B T 1"]]:
+        """Where each wants the markers after each step [m; table], how much that weighs, and which steps are free.
 
         At the goal, meanwhile and in the end; or from the end of its pushes on where it aims. An end counts at every
-        step from there on: what can be put off to the last step of a horizon is put off for ever.
+        step from there on: what can be put off to the last step of a horizon is put off for ever. For the same reason
+        the steps after an end stay at rest.
         """
         config = self._config
         targets = np.tile(goal.markers_m.reshape(-1), (len(candidates), config.horizon, 1))
         weights = np.full((len(candidates), config.horizon, 1), config.running_weight)
-        for target, weight, candidate in zip(targets, weights, candidates, strict=True):
+        free = np.ones_like(weights)
+        for target, weight, candidate, rest in zip(targets, weights, candidates, free, strict=True):
             end = _steps(candidate.u) - 1 if config.contacts_per_side else config.horizon - 1
             weight[end:] = 1.0 / (config.horizon - end)
+            rest[end + 1 :] = 0.0
             if candidate.aim is not None:
                 target[end:] = self._layout.markers_at(*candidate.aim).reshape(-1)
-        return targets, weights
+        return targets, weights, free
 
     def _sequences(self, roll: Any) -> ContactSequences:
         if self._found is None:
@@ -133,12 +137,24 @@ class Candidates:
         ways = self._around.ways(box, pusher_m, place[None], self._region)
         return self._walked(ways, 0, pusher_m, u) if ways.reached[0] else None
 
-    def walk(self, state: State, candidate: Candidate) -> Float[ndarray, "n 2"]:
-        """The steps that lead to where a candidate's pushes begin [m; table]."""
+    def walk(
+        self, state: State, candidate: Candidate, lasts: float
+    ) -> tuple[Float[ndarray, "n 2"], Float[ndarray, "2"] | None]:
+        """The steps that lead to where a candidate's pushes begin, and the step to send [m; table].
+
+        A step takes its time however short it is. One that a next plan replaces soon is stretched, so that a corner is
+        reached as soon as can be: as far as is clear of the box, because nobody knows whether there will be a next one.
+        """
         if not len(candidate.stops_m):
-            return np.zeros((0, 2))
-        box = self._layout.pose_of(self._layout.markers(state.x))
-        return self._around.steps(box, state.x[-2:], candidate.stops_m, self._config.step_limit_m, self._region)
+            return np.zeros((0, 2)), None
+        box, pusher_m = self._layout.pose_of(self._layout.markers(state.x)), state.x[-2:]
+        limit_m = self._config.step_limit_m
+        steps = self._around.steps(box, pusher_m, candidate.stops_m, limit_m, self._region)
+        longest = limit_m / max(float(np.abs(steps[0]).max()), RESTING_M)
+        for factor in np.linspace(min(1.0 / lasts, longest), 1.0, STRETCHES) if lasts < 1.0 < longest else ():
+            if self._around.is_clear(box, pusher_m, steps[0] * factor, self._region):
+                return steps, steps[0] * factor
+        return steps, steps[0]
 
     def waiting_cost(self, state: State, goal: Goal, candidates: list[Candidate]) -> Float[ndarray, "B"]:
         """What the running cost adds while the pusher walks and the box stays, and after the pushes [m^2]."""

@@ -61,6 +61,7 @@ class DescentGraph:
         self._target = self._x0[:, None, : size - 2].repeat(1, config.horizon, 1)
         self._weights = self._iteration.weights.repeat(rows, 1, 1)
         self._starts = torch.zeros(rows, config.horizon, 2, device=device)
+        self._free = torch.ones(rows, config.horizon, 1, device=device)
         self.iterations = config.iterations
         self._graph: torch.cuda.CUDAGraph | None = None
         self._found = self._descend()
@@ -71,7 +72,7 @@ class DescentGraph:
                 self._record()
 
     @torch.no_grad()
-    def __call__(self, x0: Tensor, target: Tensor, weights: Tensor, starts: Tensor) -> Descent:
+    def __call__(self, x0: Tensor, target: Tensor, weights: Tensor, starts: Tensor, free: Tensor) -> Descent:
         """The result on the CPU.
 
         Args:
@@ -79,6 +80,7 @@ class DescentGraph:
             target: markers wanted after each step (B, T, ny) [m].
             weights: of the squared error after each step (B, T, 1).
             starts: first guesses (B, T, 2) [m].
+            free: 1 where a step may be changed (B, T, 1).
         """
         rows = len(starts)  # what the others hold is of an earlier plan, and of no use
         for kept, given in (
@@ -86,6 +88,7 @@ class DescentGraph:
             (self._target, target),
             (self._weights, weights),
             (self._starts, starts),
+            (self._free, free),
         ):
             kept[:rows].copy_(given)
         if self._graph is None:
@@ -106,7 +109,8 @@ class DescentGraph:
 
     def _descend(self) -> Descent:
         levels = [self._ladder[k] for k, count in enumerate(self.schedule) for _ in range(count)]
-        return Descent(*self._iteration.descend(self._x0, self._target, begin(self._starts), levels, self._weights))
+        begun = begin(self._starts, self._free)
+        return Descent(*self._iteration.descend(self._x0, self._target, begun, levels, self._weights))
 
     @torch.no_grad()
     def _record(self) -> None:
@@ -125,6 +129,6 @@ class DescentGraph:
         took_s = []
         for _ in range(TIMED):
             began_s = time.perf_counter()
-            self(self._x0, self._target, self._weights, self._starts)
+            self(self._x0, self._target, self._weights, self._starts, self._free)
             took_s.append(time.perf_counter() - began_s)
         return 0.5 * budget_s / statistics.median(took_s) * self.iterations

@@ -38,6 +38,7 @@ class Descent(NamedTuple):
     """How far the B candidates of a plan have come."""
 
     u: Tensor  # (B, T, 2) [m]
+    free: Tensor  # 1 where a step may be changed, 0 where it stays as it is (B, T, 1)
     first: Tensor  # Adam's moments of the gradient by u as a fraction of the step limit (B, T, 2)
     second: Tensor
     best_u: Tensor  # (B, T, 2) [m], the best of each candidate so far
@@ -45,15 +46,15 @@ class Descent(NamedTuple):
     done: int  # iterations
 
 
-def begin(u: Tensor) -> Descent:
-    """Before the first iteration, from first guesses (B, T, 2) [m]."""
-    return Descent(u, torch.zeros_like(u), torch.zeros_like(u), u, torch.full_like(u[:, 0, 0], torch.inf), 0)
+def begin(u: Tensor, free: Tensor) -> Descent:
+    """Before the first iteration, from first guesses (B, T, 2) [m], of which some steps are free (B, T, 1)."""
+    return Descent(u, free, torch.zeros_like(u), torch.zeros_like(u), u, torch.full_like(u[:, 0, 0], torch.inf), 0)
 
 
 def some_of(descent: Descent, rows: list[int] | slice) -> Descent:
     """The descent of some of the candidates."""
-    u, first, second, best_u, best_j, done = descent
-    return Descent(u[rows], first[rows], second[rows], best_u[rows], best_j[rows], done)
+    u, free, first, second, best_u, best_j, done = descent
+    return Descent(u[rows], free[rows], first[rows], second[rows], best_u[rows], best_j[rows], done)
 
 
 class Iteration(nn.Module):
@@ -90,19 +91,19 @@ class Iteration(nn.Module):
         self, x0: Tensor, target: Tensor, descent: Descent, levels: list[int], weights: Tensor | None = None
     ) -> Descent:
         """One iteration of Adam at each of these noise levels, one after the other."""
-        u, first, second, best_u, best_j, done = descent
+        u, free, first, second, best_u, best_j, done = descent
         for level in levels:
             j, gradient = self.forward(x0, u, target, level, weights)
             better = j < best_j
             best_j, best_u = torch.where(better, j, best_j), torch.where(better[:, None, None], u, best_u)
             # Adam on the action as a fraction of the step limit, so that a learning rate means the same at any scale.
-            gradient = gradient * self.limit
+            gradient = gradient * self.limit * free
             done += 1
             first = torch.lerp(first, gradient, 1.0 - self.beta1)
             second = torch.lerp(second, gradient * gradient, 1.0 - self.beta2)
             spread = (second / (1.0 - self.beta2**done)).sqrt_().add_(self.epsilon)
             u = self.bounded(x0, u - (self.limit * self.rate / (1.0 - self.beta1**done)) * first / spread)
-        return Descent(u, first, second, best_u, best_j, done)
+        return Descent(u, free, first, second, best_u, best_j, done)
 
     def bounded(self, x0: Tensor, u: Tensor) -> Tensor:
         """Nearest steps that respect the step limit and keep the pusher in the box around the workspace."""

@@ -18,7 +18,7 @@ from sgp_core.config import MpcConfig, PlannerConfig
 from sgp_core.layout import MarkerLayout, wrap_angle
 from sgp_core.planner import Planner
 from sgp_core.prediction import Outlook
-from sgp_core.safety import check_step
+from sgp_core.safety import check_step, region_of
 from sgp_core.types import ANYWHERE, Goal, Looked, MpcCarry, Plan, PlanStatus, Reason, Search, State, Step
 
 # Of a control period: the rest is for messages, and for what else the machine has to do.
@@ -133,11 +133,13 @@ class Controller:
             state = self._planner.predict(state, outlook)
         generator = _generator_of(carry)
         spent_s = 0.0 if outlook is None else outlook.spent_s
-        search = search or self._search(state, carry, executed)
+        lasts = min(1.0, 1.0 / (self._mpc.rate_hz * self._bundle.step_duration_s))
+        search = dataclasses.replace(search or self._search(state, carry, executed), lasts=lasts)
+        warm_start, left = self._warm_start(state, carry, executed, search.choose)
         plan = self._planner.plan(
             state,
             goal,
-            self._warm_start(state, carry, executed),
+            warm_start,
             generator,
             from_m=carry.from_m,
             spent_s=spent_s,
@@ -145,7 +147,7 @@ class Controller:
             search=search,
         )
         nearest_m, idle_s = self._progress(state, error_m, carry)
-        step = self._first_step(state, plan, error_m, idle_s)
+        step = self._first_step(state, plan, left, error_m, idle_s)
         chosen_s = state.stamp_s if search.choose else carry.chosen_s
         return Decision(
             step=step,
@@ -155,6 +157,7 @@ class Controller:
                 stamp_s=state.stamp_s,
                 generator_state=_state_of(generator),
                 from_m=plan.from_m,
+                left=1.0 if plan.walk else left,
                 nearest_m=nearest_m,
                 idle_s=idle_s,
                 chosen_s=chosen_s if step.status is Reason.RUNNING else -math.inf,
@@ -176,17 +179,30 @@ class Controller:
         error_m, yaw_rad = goal_error(self._bundle.layout, x, goal)
         return error_m <= slack * self._mpc.goal_tolerance_m and yaw_rad <= slack * self._mpc.goal_yaw_tolerance_rad
 
-    def _warm_start(self, state: State, carry: MpcCarry, executed: bool) -> Float[ndarray, "T 2"]:
+    def _warm_start(
+        self, state: State, carry: MpcCarry, executed: bool, choose: bool
+    ) -> tuple[Float[ndarray, "T 2"], float]:
+        """What is still to be done of the last plan, and how much of the time of its first push is left.
+
+        In the middle of a step its rest is the first push, so that the pusher keeps its speed. A plan that chooses anew
+        begins with a whole step.
+        """
         horizon = self._planner.config.horizon
         if carry.u is None:
-            return np.zeros((horizon, 2))
+            return np.zeros((horizon, 2)), 1.0
         # Pushes that wait for the end of a walk are still all to be done.
         walked = carry.from_m is not None
         elapsed_s = max(0.0, state.stamp_s - carry.stamp_s) if executed and not walked else 0.0
-        advanced = advance(carry.u, elapsed_s / self._bundle.step_duration_s)
+        elapsed, u = elapsed_s / self._bundle.step_duration_s, carry.u
+        left = carry.left - elapsed
+        if left > 0.0 and not choose:
+            u = np.concatenate([u[:1] * (left / carry.left), u[1:]])
+        else:
+            # The part of the first step that is over counts as done, whatever is left of it.
+            u, left = advance(u, elapsed + 1.0 - carry.left), 1.0
         # A horizon changed while running keeps what the plans have in common.
-        kept = advanced[:horizon]
-        return np.concatenate([kept, np.zeros((horizon - len(kept), 2))])
+        kept = u[:horizon]
+        return np.concatenate([kept, np.zeros((horizon - len(kept), 2))]), left
 
     def _search(self, state: State, carry: MpcCarry, executed: bool) -> Search:
         """Choose where to push from once per step, and look round for that, a part per plan, in between.
@@ -221,13 +237,14 @@ class Controller:
         passed_s = min(max(state.stamp_s - carry.stamp_s, 0.0), BREAK_STEPS * self._bundle.step_duration_s)
         return carry.nearest_m, carry.idle_s + passed_s
 
-    def _first_step(self, state: State, plan: Plan, error_m: float, idle_s: float) -> Step:
+    def _first_step(self, state: State, plan: Plan, left: float, error_m: float, idle_s: float) -> Step:
         config = self._planner.config
         if plan.status is PlanStatus.FAILED:
             return _no_step(
                 state, Reason.PLANNER_ERROR, "the models gave no finite plan from here; check goal and state"
             )
-        fault = check_step(plan.u[0], state.x[-2:], config)
+        u = self._in_time(plan, left) if plan.lead is None else plan.lead
+        fault = check_step(u, state.x[-2:], config)
         if fault is not None:
             return _no_step(state, fault.reason, fault.text)
         trust, distance = self._mpc.trust_distance, plan.data_distance
@@ -235,7 +252,6 @@ class Controller:
         if 0.0 < 2.0 * trust <= distance:
             remedy = "put box and goal where the demonstrations are, or record more"
             return _no_step(state, Reason.OFF_DATA, f"{off}; {remedy}")
-        u = plan.u[0]
         words = f"walking round the box, {plan.walk} steps before it pushes" if plan.walk else "pushing"
         if plan.iterations < config.iterations:
             words += (
@@ -249,6 +265,14 @@ class Controller:
                 " the box does not move as the model says"
             )
         return Step(stamp_s=state.stamp_s, u=u, status=Reason.RUNNING, reason=words)
+
+    def _in_time(self, plan: Plan, left: float) -> Float[ndarray, "2"]:
+        """A step takes its time: for the rest of one to end with it, the step goes further, inside the limits."""
+        u, pusher_m, config = plan.u[0], plan.x[0, -2:], self._planner.config
+        if left >= 1.0:
+            return u
+        further = min(1.0 / left, config.step_limit_m / max(float(np.abs(u).max()), 1e-9))
+        return region_of(config).reached(pusher_m, pusher_m + u * max(further, 1.0)) - pusher_m
 
 
 def in_time(planner: PlannerConfig, mpc: MpcConfig) -> PlannerConfig:

@@ -154,7 +154,7 @@ class Planner:
         starts = self._bounded(x0s, np.stack([guess.u for guess in guesses]))
         if config.contacts_per_side:
             guesses[0] = self._followed(guesses[0], x0s[:1], starts[:1], goal)
-        targets, weights = (torch.from_numpy(v).float() for v in self._candidates.wanted(goal, guesses))
+        targets, weights, free = (torch.from_numpy(v).float() for v in self._candidates.wanted(goal, guesses))
         waiting = torch.from_numpy(self._candidates.waiting_cost(state, goal, guesses) / self._scale2).float()
         field = Field(torch.from_numpy(x0s).float(), targets, weights, waiting)
         # What went before the first iteration is spent, and says nothing of how long one takes.
@@ -162,16 +162,17 @@ class Planner:
         budget = Budget(config, len(self.levels), ready_s, spent_s + ready_s - started_s)
         turns = budget.turn if schedule is None else again(schedule)
         if self._graph:
-            descent = self._graph(field.x0, field.target, field.weights, torch.from_numpy(starts))
+            descent = self._graph(field.x0, field.target, field.weights, torch.from_numpy(starts), free)
             schedule = self._graph.schedule
             kept = list(range(len(guesses)))
         else:
-            descent, schedule, kept = self._descended(field, begin(torch.from_numpy(starts)), turns)
+            descent, schedule, kept = self._descended(field, begin(torch.from_numpy(starts), free), turns)
         of_guess = [0, *kept, *kept]
         u = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
         plan, best = self._best(state, field.of(of_guess), self._bounded(x0s[of_guess], u))
         if plan.status is not PlanStatus.FAILED:
-            plan = after_walk(plan, state.x[-2:], self._candidates.walk(state, guesses[of_guess[best]]))
+            walk, lead = self._candidates.walk(state, guesses[of_guess[best]], search.lasts)
+            plan = dataclasses.replace(after_walk(plan, state.x[-2:], walk), lead=lead)
         took_s = self._clock() - started_s
         return dataclasses.replace(plan, schedule=tuple(schedule), solve_s=took_s, shortlist=shortlist)
 

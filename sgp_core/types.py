@@ -98,6 +98,7 @@ class Plan:
     status: PlanStatus
     schedule: tuple[int, ...]  # iterations run at each noise level; fewer than asked for when the budget was over
     solve_s: float
+    lead: Float[ndarray, "2"] | None = None  # on a walk: the step to send, which a next plan will cut short [m]
     shortlist: tuple[int, ...] = ()  # first pushes that a later plan may choose among, see `Search`
 
     @property
@@ -118,6 +119,7 @@ class Search:
     choose: bool = True  # whether it may begin with another push than the warm start
     among: tuple[int, ...] = ()  # the first pushes to choose among; none: all
     look: int | None = None  # without a choice: the part of the search that a shortlist is made of; None: no search
+    lasts: float = 1.0  # how much of the first step is carried out until the next plan's replaces it
 
     @property
     def text(self) -> str:
@@ -156,6 +158,7 @@ class MpcCarry:
     stamp_s: float  # stamp of that plan
     generator_state: bytes  # of the torch.Generator that draws the restarts
     from_m: Float[ndarray, "2"] | None = None  # where they begin, after a walk [m; table]; None: where the pusher is
+    left: float = 1.0  # of the time of the first of these pushes, when the plan began
     arrived: bool = False  # inside the goal's hysteresis band
     nearest_m: float = math.inf  # mean distance of the markers from this goal, when the box was last nearer than before
     idle_s: float = 0.0  # how long it has not been any nearer, breaks not counted

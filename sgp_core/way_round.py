@@ -175,6 +175,12 @@ class WayRound:
             at, points = points[last], points[last + 1 :]
         return np.reshape(steps, (-1, 2))
 
+    def is_clear(self, box: Pose, pusher_m: Float[ndarray, "2"], u: Float[ndarray, "2"], region: Region) -> bool:
+        """Whether a step from where the pusher is keeps off the box and inside the workspace [m; table]."""
+        start, end = ((point - np.asarray(box[:2])) @ rotation(box[2]) for point in (pusher_m, pusher_m + u))
+        inside = np.abs(region.reached(pusher_m, pusher_m + u) - pusher_m - u).max() < 1e-6
+        return bool(inside and self._free(start, end[None])[0])
+
     def _free(self, start: Float[ndarray, "... 2"], ends: Float[ndarray, "... 2"]) -> Bool[ndarray, "..."]:
         """Whether straight ways [m; box] keep off the box; one that begins beside it has to lead away at first."""
         shares = np.linspace(1.0 / LOOKS, 1.0, LOOKS)[:, None]

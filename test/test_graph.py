@@ -72,7 +72,7 @@ def test_what_comes_back_broken_is_not_taken(bundle: ModelBundle) -> None:
     graph = once._graph
     assert graph is not None
     for value in (np.nan, np.inf, 100.0):
-        spoilt = begin(torch.full((2, 4, 2), value))
+        spoilt = begin(torch.full((2, 4, 2), value), torch.ones(2, 4, 1))
         graph._descend = lambda spoilt=spoilt: spoilt  # type: ignore[method-assign,misc]
         plan = planned(once, bundle, 0)
         assert plan.status is PlanStatus.KEPT_WARM_START
