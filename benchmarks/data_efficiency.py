@@ -3,8 +3,8 @@
     sgp collect --seed 5 --demonstrations 800 -o out/many.npz
     python benchmarks/data_efficiency.py out/many.npz --picture docs/data_efficiency.png
 
-Each bundle is trained on whole demonstrations, drawn by its seed until there are as many tuples as wanted, and drives the
-first pairs of the suite `tuning` with the score and without. Prints a Markdown table, a row as soon as it is known.
+Each bundle is trained on whole demonstrations, drawn by its seed until there are as many tuples as wanted, and drives
+the first pairs of the suite `tuning` with the score and without. Prints a Markdown table, row by row.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from sgp_core.types import Reason
 REST_S = 1.0
 # How exactly the tool has to be over its place to be lowered, and at its height to push.
 SETTLED_M = 1e-3
-# A command leads what it pushes by fractions of a millimetre. Raised, the tool is above what it pushed by that much, and
-# would come down on its edge: it comes down this much further back.
+# A command leads what it pushes by fractions of a millimetre. Raised, the tool is above what it pushed by that much,
+# and would come down on its edge: it comes down this much further back.
 BACK_M = 0.003
 
 

@@ -87,7 +87,7 @@ class ContactSequences:
         self._seconds = _single(cost.reshape(-1, cost.shape[-1]).T)
 
     def rows(self, part: int, parts: int) -> tuple[int, ...]:
-        """First pushes of one part of the search; of five, the first from where the pusher is, the others a side each."""
+        """First pushes of a part of the search; of five, one from where the pusher is, the others of a side each."""
         sides = np.append(np.repeat(np.arange(1, 5), len(self._directions) // 4), np.zeros(len(HERE), dtype=int))
         return tuple(np.flatnonzero(sides % parts == part).tolist())
 

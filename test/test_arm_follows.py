@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arm_rig import CONFIG, DT_S, assert_within_caps, down
+from arm_rig import CONFIG, DT_S, TOOL, assert_within_caps, down
 
+from sgp_core.arm import Arm, ArmKind
+from sgp_core.config import SimConfig
+from sgp_core.layout import MarkerLayout
+from sgp_core.share import share_path
+from sgp_core.sim.rig import Rig as SimulatedRig
 from sgp_core.types import Reason
 
 
@@ -65,3 +70,37 @@ def test_the_command_stays_near_a_pusher_that_does_not_follow() -> None:
     assert rig.arm.condition().reason == Reason.TRACKING_ERROR
     off = np.linalg.norm(np.array(rig.path)[:, :2] - tool_m[:2], axis=1)
     assert off.max() <= CONFIG.tracking_limit_m + 1e-9
+
+
+def test_a_tool_raised_in_the_middle_of_a_push_comes_down_beside_the_box() -> None:
+    """Raised while it pushes, it stands above the box's edge by what the box gave way, and would come down on it."""
+    layout = MarkerLayout.load(share_path("config", "layout.yaml"))
+    rig = SimulatedRig(layout, SimConfig(seed=0))
+    arm = Arm(CONFIG, ArmKind(tool=TOOL))
+    start_m, height_m = rig.pusher(), CONFIG.retreat_height_m
+
+    def run(duration_s: float) -> None:
+        nonlocal height_m
+        for _ in range(round(duration_s / DT_S)):
+            arm.measure(np.append(rig.pusher(), height_m), TOOL, rig.time_s)
+            arm.tick(rig.time_s, rig.time_s)
+            if arm.command is not None:
+                rig.set_target(arm.command.position_m[:2], float(arm.command.position_m[2]))
+            rig.advance(DT_S)
+            height_m = rig.height()
+
+    rig.set_target(start_m, height_m)
+    run(5.0)
+    assert arm.condition().reason == Reason.RUNNING
+    for _ in range(3):
+        assert arm.step(rig.time_s, np.array([0.05, 0.0]), rig.time_s) is None
+        run(0.7)
+        assert arm.set_enabled(False, rig.time_s) is None
+        run(4.0)
+        assert rig.height() > 0.1
+        box_before = rig.box_pose()
+        assert arm.set_enabled(True, rig.time_s) is None
+        run(5.0)
+        assert arm.condition().reason == Reason.RUNNING
+        np.testing.assert_allclose(rig.box_pose(), box_before, atol=1e-4)
+    assert rig.box_pose()[0] > 0.55

@@ -120,7 +120,7 @@ def test_there_are_never_more_than_room_is_made_for(bundle: ModelBundle) -> None
         found = candidates.from_sides(state_of(bundle, box, pusher), goal, roll)  # wherever the pusher is said to be
         assert CONFIG.restarts + len(found) <= most_candidates(CONFIG)
         for candidate in found:
-            walk = candidates.walk(state_of(bundle, box, pusher), candidate)
+            walk, _ = candidates.walk(state_of(bundle, box, pusher), candidate, 1.0)
             np.testing.assert_allclose(pusher + walk.sum(axis=0), candidate.from_m, atol=1e-6)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,15 @@ import torch
 from sgp_core.adjoint import models_of
 from sgp_core.bundle import ModelBundle, load_bundle
 from sgp_core.candidates import Candidates
-from sgp_core.config import MpcConfig, PlannerConfig
+from sgp_core.config import MpcConfig, PlannerConfig, SimConfig
 from sgp_core.goals import find_goal
 from sgp_core.mpc import Controller, initial_carry, toward_another_goal
 from sgp_core.planner import Planner
 from sgp_core.safety import region_of
 from sgp_core.share import share_path
-from sgp_core.types import Goal, Plan, Search, State
+from sgp_core.sim.rig import Rig, clearance
+from sgp_core.types import Goal, Plan, Reason, Search, State
+from sgp_core.way_round import way_round
 
 PARTS = 5
 CONFIG = PlannerConfig(iterations=6, sigmas=(0.01,), restarts=2, sequences=2, search_parts=PARTS, contacts_per_side=3)
@@ -44,9 +47,11 @@ class Asked(Planner):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.searches: list[Search] = []
+        self.lasts = 1.0 / RATE_HZ
 
     def plan(self, *args: Any, **how: Any) -> Plan:
-        self.searches.append(how["search"])
+        assert how["search"].lasts == min(1.0, self.lasts)
+        self.searches.append(dataclasses.replace(how["search"], lasts=1.0))
         return super().plan(*args, **how)
 
 
@@ -69,6 +74,7 @@ def test_a_choice_per_step_and_parts_of_a_search_in_between(bundle: ModelBundle,
 
 def test_one_plan_per_step_chooses_each_time(bundle: ModelBundle, goal: Goal) -> None:
     solver = Asked(bundle, CONFIG)
+    solver.lasts = 1.0
     controller, carry = Controller(bundle, CONFIG, MpcConfig(rate_hz=1.0), solver), initial_carry(0)
     for stamp_s in (0.0, 1.02, 1.96, 0.4, 1.4):  # late, early, a clock that was set back
         carry = controller.control(state_of(bundle, stamp_s), goal, carry).carry
@@ -135,18 +141,72 @@ def test_a_search_in_a_word(search: Search) -> None:
         Search.of("gone on")
 
 
-@pytest.mark.parametrize("name", ["left", "center"])
+@pytest.mark.parametrize("name", ["left", "center", "right"])
 def test_ten_plans_a_second_reach_the_goal(bundle: ModelBundle, name: str) -> None:
-    """The models are the physics here, so that what is left is the way in which plans follow each other."""
+    """About as soon as one plan a second does, which takes five to seven steps."""
     layout, controller = bundle.layout, Controller(bundle, CONFIG, MpcConfig(rate_hz=RATE_HZ))
     goal, carry = Goal.from_pose(layout, *find_goal(name).pose), initial_carry(0)
-    x = layout.pack(layout.markers_at(0.5, 0.0, 0.0), np.array([0.41, 0.0]))
-    for cycle in range(200):
-        decision = controller.control(State(stamp_s=cycle / RATE_HZ, x=x), goal, carry)
+    rig = Rig(layout, SimConfig(seed=1))
+    rig.advance(0.5)
+    target_m, began_s = rig.pusher(), rig.time_s
+    while rig.time_s - began_s < 20.0:
+        state = State(stamp_s=rig.time_s, x=layout.pack(rig.noisy_markers(), rig.pusher()))
+        decision = controller.control(state, goal, carry)
         carry = decision.carry
         if decision.plan is None:
             break
-        with torch.no_grad():
-            u = torch.from_numpy(decision.step.u / RATE_HZ).float()[None]
-            x = bundle.dynamics(torch.from_numpy(x).float()[None], u)[0].double().numpy()
-    assert decision.plan is None, f"{decision.marker_error_m * 1e3:.0f} mm away after {cycle / RATE_HZ:.0f} s"
+        target_m = target_m + decision.step.u / RATE_HZ
+        rig.set_target(target_m)
+        rig.advance(1.0 / RATE_HZ)
+    assert decision.plan is None, f"{decision.marker_error_m * 1e3:.0f} mm away after 20 s"
+
+
+def test_a_step_keeps_its_speed_until_it_ends(bundle: ModelBundle) -> None:
+    """Replanned ten times, a push goes as far in a step as if it were planned once."""
+    settings = CONFIG.replaced(learning_rate=1e-5, beta=0.0)  # hardly moves away from its warm start
+    controller, layout = Controller(bundle, settings, MpcConfig(rate_hz=RATE_HZ)), bundle.layout
+    goal, carry = Goal.from_pose(layout, 0.75, 0.0, 0.0), initial_carry(0)
+    carry = controller.control(state_of(bundle), goal, carry).carry
+    begun = np.array([[0.03, 0.0], [0.01, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    carry, x, sent = dataclasses.replace(carry, u=begun, from_m=None, left=1.0), state_of(bundle).x, []
+    for cycle in range(1, 10):
+        decision = controller.control(State(stamp_s=cycle / RATE_HZ, x=x), goal, carry)
+        carry = decision.carry
+        sent.append(decision.step.u)
+        assert decision.plan is not None
+        np.testing.assert_allclose(decision.plan.u[0], [0.03 * (1.0 - cycle / RATE_HZ), 0.0], atol=2e-4)
+    np.testing.assert_allclose(sent, np.tile([0.03, 0.0], (9, 1)), atol=2e-3)
+
+
+def test_a_rest_of_a_step_stays_inside_the_workspace_at_its_speed(bundle: ModelBundle) -> None:
+    settings = CONFIG.replaced(learning_rate=1e-5, beta=0.0, workspace_m=(0.3, 0.57, -0.35, 0.35))
+    controller = Controller(bundle, settings, MpcConfig(rate_hz=RATE_HZ))
+    goal, carry = Goal.from_pose(bundle.layout, 0.75, 0.0, 0.0), initial_carry(0)
+    carry = controller.control(state_of(bundle), goal, carry).carry
+    begun = np.array([[0.04, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    carry = dataclasses.replace(carry, u=begun, from_m=None, left=0.3)
+    step = controller.control(state_of(bundle, 0.1), goal, carry).step
+    assert step.status is Reason.RUNNING
+    assert 0.0 < step.u[0] <= 0.01 + 1e-6  # and not a hundred millimetres
+
+
+def test_a_walk_is_led_at_full_speed_but_never_into_the_box(bundle: ModelBundle) -> None:
+    layout = bundle.layout
+    candidates, box = Candidates(bundle, CONFIG, region_of(CONFIG)), (0.65, 0.0, 0.0)
+    around = way_round(layout, CONFIG.contacts_per_side)
+    for place in range(len(around.places)):
+        for pusher in ([0.56, 0.0], [0.60, -0.12], [0.65, 0.1], [0.76, 0.02]):
+            state = State(stamp_s=0.0, x=layout.pack(layout.markers_at(*box), np.array(pusher)))
+            walked = candidates.again(state, np.zeros((4, 2)), around.places[place] + box[:2])
+            assert walked is not None
+            steps, once = candidates.walk(state, walked, 1.0)
+            _, lead = candidates.walk(state, walked, 0.1)
+            if not len(steps):
+                continue
+            assert once is not None
+            assert lead is not None
+            np.testing.assert_array_equal(once, steps[0])
+            assert np.abs(lead).max() <= CONFIG.step_limit_m + 1e-9
+            assert np.linalg.norm(lead) >= np.linalg.norm(steps[0]) - 1e-9
+            gaps = [clearance(layout, box, state.x[-2:] + share * lead) for share in np.linspace(0.05, 1.0, 20)]
+            assert min(gaps) >= min(0.003, clearance(layout, box, state.x[-2:]))
