@@ -14,6 +14,7 @@ from sgp_core.types import Goal, Plan, Reason
 from sgp_ros.convert import NS, PusherReport
 
 REACTION_S = 0.03  # from a step on its way to the report of whoever took it
+LED_M = 1e-4  # a step longer than planned by more than this is led further
 UNTAKEN_S = 1.5  # so long without one that was taken: it is no single loss
 
 
@@ -37,7 +38,7 @@ class StepsSent:
             self.last_stamp_s = self.held_s = 0.0
         self.plan: Plan | None = None  # of the step under way
         self.goal: Goal | None = None
-        self._until_s = 0.0
+        self._until_s, self._is_led = 0.0, False
         self._stamp_ns, self._sent_s = 0, 0.0
         self._is_carried = False
         self._awaited = False  # the last message was a step, and its report is still to come
@@ -53,6 +54,7 @@ class StepsSent:
         self._stamp_ns, self._sent_s, self._is_carried, self._awaited = stamp_ns, now_s, True, True
         self.last_stamp_s, self._until_s = stamp_s, stamp_s + self._step_duration_s
         self.plan, self.goal = plan, goal
+        self._is_led = plan is not None and bool(np.linalg.norm(u) > np.linalg.norm(plan.u[0]) + LED_M)
 
     def planned_anew(self) -> None:
         """The warm start belongs to a newer plan, whose step was not sent yet, or never will be."""
@@ -75,8 +77,13 @@ class StepsSent:
         self._motion.stand(now_s)
 
     def ends_at(self, goal: Goal | None, is_at: Callable[[ndarray, Goal], bool]) -> bool:
-        """Whether the last step was planned to leave the box at this goal, and not merely to pass by."""
-        return self.plan is not None and goal is not None and goal is self.goal and is_at(self.plan.x[1], goal)
+        """Whether the last step was planned to leave the box at this goal, and not merely to pass by.
+
+        One that is led further than it was planned, for the next plan to cut it short, is not.
+        """
+        if self.plan is None or goal is None or goal is not self.goal or self._is_led:
+            return False
+        return is_at(self.plan.x[1], goal)
 
     def executed(self, pusher: PusherReport | None) -> bool:
         """Does the pusher do the step that the warm start belongs to? Nothing else heard, it does."""

@@ -84,6 +84,8 @@ def test_only_a_step_planned_to_end_at_this_goal_may_end_by_itself(sent: StepsSe
     assert not sent.ends_at(GOAL, lambda x, _: bool((x == PLAN.x[-1]).all()))  # passing by on the way
     assert not sent.ends_at(dataclasses.replace(GOAL), lambda *_: True)  # an equal goal, but a new one
     assert not sent.ends_at(None, lambda *_: True)
+    sent.add(101 * NS, 1.5 * PLAN.u[0], 101.0, 0.12, PLAN, GOAL)
+    assert not sent.ends_at(GOAL, lambda *_: True)  # led further than to its end, as long as nobody cuts it short
     sent.forget()
     assert not sent.ends_at(GOAL, lambda *_: True)
 
