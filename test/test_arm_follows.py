@@ -9,6 +9,7 @@ from arm_rig import CONFIG, DT_S, TOOL, assert_within_caps, down
 from sgp_core.arm import Arm, ArmKind
 from sgp_core.config import SimConfig
 from sgp_core.layout import MarkerLayout
+from sgp_core.safety import Fault
 from sgp_core.share import share_path
 from sgp_core.sim.rig import Rig as SimulatedRig
 from sgp_core.types import Reason
@@ -38,6 +39,44 @@ def test_an_arm_that_stands_still_while_a_step_turns_back_is_a_fault() -> None:
     rig.step(-0.05, -0.05)
     rig.run(1.0)
     assert rig.arm.condition().reason == Reason.TRACKING_ERROR
+
+
+def test_after_a_fault_in_the_middle_of_turning_back_the_command_ends_where_the_pusher_was() -> None:
+    """The reference is further from the pusher than `tracking_limit_m` then, and has to come back all of it."""
+    rig = down(lag_s=0.1)
+    rig.step(0.05, 0.05)
+    rig.run(0.6)
+    rig.step(-0.05, -0.05)
+    rig.run(0.3)
+    target_m = rig.arm.reference.target(rig.now_s)
+    assert target_m is not None
+    assert np.linalg.norm(target_m - rig.tool_m[:2]) > CONFIG.tracking_limit_m
+    measured_m = rig.tool_m[:2].copy()
+    rig.arm.reference.latch(Fault(reason=Reason.STOPPED, text="stopped by hand"), rig.now_s)
+    rig.run(3.0)
+    np.testing.assert_allclose(rig.path[-1][:2], measured_m, atol=1e-3)
+    assert_within_caps(np.array(rig.path))
+
+
+def test_a_silent_source_is_a_fault_as_long_as_the_command_is_still_on_its_way() -> None:
+    config = CONFIG.replaced(acceleration_limit_mps2=0.25, tracking_limit_m=0.1)  # it arrives long after the reference
+    rig = down(config=config)
+    rig.step(0.05, 0.05)
+    rig.run(0.6)
+    rig.step(-0.05, -0.05)
+    rig.run(0.95)
+    rig.measuring = False
+    for _ in range(100):
+        if rig.arm.reference.ahead(rig.now_s).left_s == 0.0:
+            break
+        rig.tick()
+    command, target_m = rig.arm.command, rig.arm.reference.target(rig.now_s)
+    assert command is not None
+    assert target_m is not None
+    assert np.linalg.norm(command.position_m[:2] - target_m) > 0.002
+    rig.run(0.2)
+    assert rig.arm.reference.fault is not None
+    assert rig.arm.reference.fault.reason == Reason.NO_PUSHER
 
 
 def test_an_arm_dragged_aside_in_motion_is_a_fault() -> None:
