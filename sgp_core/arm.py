@@ -131,8 +131,9 @@ class Arm:
             held_m = float(self._height.position_m[0])
             self._raise_to_m = held_m if reference.fault is not None else max(held_m, reference.config.retreat_height_m)
             self._down = False
+        comes_down = enabled and not reference.enabled and not self._down and self._kind.height
         reference.set_enabled(enabled, now_s)
-        if enabled and not self._down and self._kind.height:
+        if comes_down:
             reference.step_aside(-BACK_M * self._heading, now_s)
         return None
 
@@ -288,7 +289,7 @@ class Arm:
             height_m = self.reference.config.retreat_height_m
         self._place, self._height = Follower(measured_m), Follower(np.array([height_m]))
         self._released, self._stopped, self._down, self._left = True, False, False, None
-        self._unseen_m = 0.0
+        self._unseen_m, self._heading = 0.0, np.zeros(2)
 
     def _watch_height(self, now_s: float) -> None:
         reference = self.reference
@@ -320,7 +321,8 @@ class Arm:
             self._place.brake(dt_s, acceleration)
         else:
             self._place.follow(dt_s, ahead, config.speed_limit_mps, acceleration, self._place_allowed)
-            if self._down and not self._place.standing:
+            led = self._down and not stopping and float(np.linalg.norm(ahead.end_m - self._place.position_m)) > BACK_M
+            if led and not self._place.standing:
                 self._heading = self._place.velocity_mps / np.linalg.norm(self._place.velocity_mps)
         over = float(np.linalg.norm(self._place.position_m - ahead.end_m)) < SETTLED_M
         if not self._kind.height:

@@ -102,7 +102,7 @@ class Candidates:
         return candidate._replace(aim=aim, later_m2=later_m2)
 
     def wanted(
-        self, goal: Goal, candidates: list[Candidate]
+        self, goal: Goal, candidates: list[Candidate], *, begun: bool = False
     ) -> tuple[Float[ndarray, "B T ny"], Float[ndarray, "B T 1"], Float[ndarray, "B T 1"]]:
         """Where each wants the markers after each step [m; table], how much that weighs, and which steps are free.
 
@@ -115,7 +115,7 @@ class Candidates:
         weights = np.full((len(candidates), config.horizon, 1), config.running_weight)
         free = np.ones_like(weights)
         for target, weight, candidate, rest in zip(targets, weights, candidates, free, strict=True):
-            end = _steps(candidate.u) - 1 if config.contacts_per_side else config.horizon - 1
+            end = _steps(candidate.u, begun=begun) - 1 if config.contacts_per_side else config.horizon - 1
             weight[end:] = 1.0 / (config.horizon - end)
             rest[end + 1 :] = 0.0
             if candidate.aim is not None:
@@ -175,10 +175,12 @@ class Candidates:
         return Candidate(u, stops_m[-1], stops_m, float(ways.length_m[k]) / self._config.step_limit_m)
 
 
-def _steps(u: Float[ndarray, "T 2"]) -> int:
-    """Until pushes end."""
+def _steps(u: Float[ndarray, "T 2"], *, begun: bool = False) -> int:
+    """Until pushes end; of one that has begun the rest counts, however short."""
     moving = np.flatnonzero(np.abs(u).max(axis=1) > RESTING_M)
-    return int(moving[-1]) + 1 if len(moving) else len(u)
+    if len(moving):
+        return int(moving[-1]) + 1
+    return 1 if begun else len(u)
 
 
 def stay(pusher_m: Float[ndarray, "2"], u: Float[ndarray, "T 2"]) -> Candidate:

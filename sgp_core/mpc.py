@@ -25,6 +25,8 @@ from sgp_core.types import ANYWHERE, Goal, Looked, MpcCarry, Plan, PlanStatus, R
 BUDGET_SHARE = 0.6
 # A box that comes no nearer to its goal for so many steps is worth a word; walks take half of that.
 PATIENCE_STEPS, NEARER_M = 10, 0.001
+# Lengths of a led step that are tried, and how far it goes towards the longest one that stays inside.
+STRETCHES, WITHIN = 6, 0.98
 BREAK_STEPS = 2  # longer ones between two plans do not count
 
 
@@ -37,7 +39,7 @@ class Decision:
     carry: MpcCarry
     marker_error_m: float  # mean distance of the markers from their goals
     yaw_error_rad: float
-    search: Search | None = None  # how the plan looked for a place to push from
+    search: Search | None = None  # how the plan looked for a place to push from, and how much of a step was left
 
 
 def initial_carry(seed: int = 0) -> MpcCarry:
@@ -134,8 +136,9 @@ class Controller:
         generator = _generator_of(carry)
         spent_s = 0.0 if outlook is None else outlook.spent_s
         lasts = min(1.0, 1.0 / (self._mpc.rate_hz * self._bundle.step_duration_s))
-        search = dataclasses.replace(search or self._search(state, carry, executed), lasts=lasts)
+        search = search or self._search(state, carry, executed)
         warm_start, left = self._warm_start(state, carry, executed, search.choose)
+        search = dataclasses.replace(search, lasts=lasts, left=left)
         plan = self._planner.plan(
             state,
             goal,
@@ -147,8 +150,9 @@ class Controller:
             search=search,
         )
         nearest_m, idle_s = self._progress(state, error_m, carry)
-        step = self._first_step(state, plan, left, error_m, idle_s)
-        chosen_s = state.stamp_s if search.choose else carry.chosen_s
+        step = self._first_step(state, plan, max(left, lasts), error_m, idle_s)
+        begins = search.choose or (carry.from_m is not None and not plan.walk)  # a push, after a walk
+        chosen_s = state.stamp_s if begins else carry.chosen_s
         return Decision(
             step=step,
             plan=plan,
@@ -198,8 +202,7 @@ class Controller:
         if left > 0.0 and not choose:
             u = np.concatenate([u[:1] * (left / carry.left), u[1:]])
         else:
-            # The part of the first step that is over counts as done, whatever is left of it.
-            u, left = advance(u, elapsed + 1.0 - carry.left), 1.0
+            u, left = advance(np.concatenate([u[:1] / carry.left, u[1:]]), elapsed + 1.0 - carry.left), 1.0
         # A horizon changed while running keeps what the plans have in common.
         kept = u[:horizon]
         return np.concatenate([kept, np.zeros((horizon - len(kept), 2))]), left
@@ -269,10 +272,12 @@ class Controller:
     def _in_time(self, plan: Plan, left: float) -> Float[ndarray, "2"]:
         """A step takes its time: for the rest of one to end with it, the step goes further, inside the limits."""
         u, pusher_m, config = plan.u[0], plan.x[0, -2:], self._planner.config
-        if left >= 1.0:
-            return u
-        further = min(1.0 / left, config.step_limit_m / max(float(np.abs(u).max()), 1e-9))
-        return region_of(config).reached(pusher_m, pusher_m + u * max(further, 1.0)) - pusher_m
+        region, most = region_of(config), config.step_limit_m / max(float(np.abs(u).max()), 1e-9)
+        for further in np.linspace(min(1.0 / left, most), 1.0, STRETCHES) if left < 1.0 < most else ():
+            end_m = pusher_m + u * further
+            if float(np.abs(region.reached(pusher_m, end_m) - end_m).max()) < 1e-9:
+                return u * (1.0 + (further - 1.0) * WITHIN)
+        return u
 
 
 def in_time(planner: PlannerConfig, mpc: MpcConfig) -> PlannerConfig:

@@ -124,7 +124,7 @@ class Planner:
             spent_s: how much of the budget is gone already [s].
             schedule: iterations at each noise level, as an earlier plan had them, instead of what settings and time
                 give; not for a device whose iterations are recorded.
-            search: which pushes to consider beside the warm start; without contacts, the random ones always are.
+            search: which pushes to consider beside the warm start; where there are none, random ones.
 
         Raises:
             InputError: `schedule` is for another number of noise levels.
@@ -139,22 +139,21 @@ class Planner:
                 " set sigmas as they were"
             )
         # Random ones are drawn in any case, so that what is drawn later does not depend on settings.
-        others = [stay(state.x[-2:], u) for u in self._random(generator)]
+        others, random = [], [stay(state.x[-2:], u) for u in self._random(generator)]
         roll, shortlist = self._iteration.dynamics.roll, search.among[:0]
         warm = self._candidates.again(state, warm_start, from_m)
         if search.choose or warm is None:
-            others = self._candidates.from_sides(state, goal, roll, search.among) or others
-        elif config.contacts_per_side:
-            others = []
-            if search.look is not None:
-                shortlist = self._candidates.shortlist(state, goal, roll, search.look)
+            others = self._candidates.from_sides(state, goal, roll, search.among) or random
+        if not search.choose and search.look is not None:
+            shortlist = self._candidates.shortlist(state, goal, roll, search.look)
         guesses = [warm or stay(state.x[-2:], warm_start), *others]
         x0s = np.tile(state.x, (len(guesses), 1))
         x0s[:, -2:] = [guess.from_m for guess in guesses]
         starts = self._bounded(x0s, np.stack([guess.u for guess in guesses]))
         if config.contacts_per_side:
             guesses[0] = self._followed(guesses[0], x0s[:1], starts[:1], goal)
-        targets, weights, free = (torch.from_numpy(v).float() for v in self._candidates.wanted(goal, guesses))
+        wanted = self._candidates.wanted(goal, guesses, begun=search.left < 1.0)
+        targets, weights, free = (torch.from_numpy(v).float() for v in wanted)
         waiting = torch.from_numpy(self._candidates.waiting_cost(state, goal, guesses) / self._scale2).float()
         field = Field(torch.from_numpy(x0s).float(), targets, weights, waiting)
         # What went before the first iteration is spent, and says nothing of how long one takes.
@@ -169,6 +168,7 @@ class Planner:
             descent, schedule, kept = self._descended(field, begin(torch.from_numpy(starts), free), turns)
         of_guess = [0, *kept, *kept]
         u = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
+        u[:, 0] = u[:, 0].clip(-search.left * config.step_limit_m, search.left * config.step_limit_m)
         plan, best = self._best(state, field.of(of_guess), self._bounded(x0s[of_guess], u))
         if plan.status is not PlanStatus.FAILED:
             walk, lead = self._candidates.walk(state, guesses[of_guess[best]], search.lasts)

@@ -182,7 +182,8 @@ class PusherReference:
         One that stands and has not been measured for a while stays where it is.
         """
         self.fault, self._engaged = fault, False
-        if self.measured_m is not None and (self.fresh or self._line.under_way(now_s)):
+        moving = self._line.under_way(now_s) or self._behind_m > BEHIND_M
+        if self.measured_m is not None and (self.fresh or moving):
             self._follow(now_s, self.config.tracking_limit_m + self._behind_m)
         return fault
 

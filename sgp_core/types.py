@@ -120,6 +120,7 @@ class Search:
     among: tuple[int, ...] = ()  # the first pushes to choose among; none: all
     look: int | None = None  # without a choice: the part of the search that a shortlist is made of; None: no search
     lasts: float = 1.0  # how much of the first step is carried out until the next plan's replaces it
+    left: float = 1.0  # how much of its time is left, when it has begun
 
     @property
     def text(self) -> str:

@@ -85,6 +85,7 @@ class PlanRecord:
             "motion_y_m": float(motion_m[1]),
             "walk": 0 if self._plan is None else self._plan.walk,  # steps round the box before it pushes
             "search": "" if self._search is None else self._search.text,  # for a place to push from
+            "left": 1.0 if self._search is None else self._search.left,  # of the time of its first push
             "schedule": "" if self._plan is None else ",".join(map(str, self._plan.schedule)),  # per noise level
         }
 

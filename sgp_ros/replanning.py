@@ -48,6 +48,7 @@ class Decided:
     motion_m: Float[ndarray, "2"]  # what it would do until the plan begins [m; table]; NaN without an outlook
     schedule: tuple[int, ...]  # iterations at each noise level
     search: Search | None  # for a place to push from; None when the recording does not tell
+    left: float  # of the time of the plan's first push
 
     @property
     def u(self) -> Float[ndarray, "2"] | None:
@@ -128,6 +129,7 @@ class Log:
                 motion_m=np.array([float(values[name]) for name in ("motion_x_m", "motion_y_m")]),
                 schedule=tuple(int(count) for count in values["schedule"].split(",") if count),
                 search=Search.of(values["search"]) if values.get("search") else None,
+                left=float(values.get("left", 1.0)),
             )
         )
 
@@ -189,7 +191,8 @@ def replan(
         carry = dataclasses.replace(decision.carry, generator_state=drawn)
         if carry.u is not None and was.plan_u is not None:
             # Each decision from what the recorded one had: differences do not add up.
-            carry = dataclasses.replace(carry, u=was.plan_u[was.walk :], from_m=was.from_m)
+            left = 1.0 if was.walk else was.left
+            carry = dataclasses.replace(carry, u=was.plan_u[was.walk :], from_m=was.from_m, left=left)
         off_m = float("nan")
         if decision.plan is not None and was.u is not None:
             off_m = float(np.linalg.norm(decision.plan.u[0] - was.u))

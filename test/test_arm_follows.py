@@ -77,6 +77,11 @@ def test_a_silent_source_is_a_fault_as_long_as_the_command_is_still_on_its_way()
     rig.run(0.2)
     assert rig.arm.reference.fault is not None
     assert rig.arm.reference.fault.reason == Reason.NO_PUSHER
+    before_m = rig.path[-1][:2]
+    rig.run(2.0)  # back to where it was seen last, and not on to where it was led
+    seen_m = rig.arm.reference.measured_m
+    assert np.linalg.norm(rig.path[-1][:2] - seen_m) <= np.linalg.norm(before_m - seen_m)
+    np.testing.assert_allclose(rig.path[-1][:2], seen_m, atol=1e-3)
 
 
 def test_an_arm_dragged_aside_in_motion_is_a_fault() -> None:

@@ -51,7 +51,7 @@ class Asked(Planner):
 
     def plan(self, *args: Any, **how: Any) -> Plan:
         assert how["search"].lasts == min(1.0, self.lasts)
-        self.searches.append(dataclasses.replace(how["search"], lasts=1.0))
+        self.searches.append(dataclasses.replace(how["search"], lasts=1.0, left=1.0))
         return super().plan(*args, **how)
 
 
@@ -176,6 +176,19 @@ def test_a_step_keeps_its_speed_until_it_ends(bundle: ModelBundle) -> None:
         assert decision.plan is not None
         np.testing.assert_allclose(decision.plan.u[0], [0.03 * (1.0 - cycle / RATE_HZ), 0.0], atol=2e-4)
     np.testing.assert_allclose(sent, np.tile([0.03, 0.0], (9, 1)), atol=2e-3)
+
+
+def test_a_choice_in_the_middle_of_a_step_begins_with_what_is_left_of_it(bundle: ModelBundle, goal: Goal) -> None:
+    controller = Controller(bundle, CONFIG, MpcConfig(rate_hz=RATE_HZ))
+    carry = dataclasses.replace(
+        initial_carry(0), u=np.array([[0.02, 0.0], [0.03, 0.0], [0.0, 0.0], [0.0, 0.0]]), left=0.5, stamp_s=0.0
+    )
+    u, left = controller._warm_start(state_of(bundle), carry, executed=True, choose=True)
+    np.testing.assert_allclose(u[:, 0], [0.035, 0.015, 0.0, 0.0])  # half a step at 0.04, then at 0.03
+    assert left == 1.0
+    u, left = controller._warm_start(state_of(bundle, 0.1), carry, executed=True, choose=False)
+    np.testing.assert_allclose(u[:, 0], [0.016, 0.03, 0.0, 0.0])
+    assert left == pytest.approx(0.4)
 
 
 def test_a_rest_of_a_step_stays_inside_the_workspace_at_its_speed(bundle: ModelBundle) -> None:
