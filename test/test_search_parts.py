@@ -178,7 +178,7 @@ def test_a_step_keeps_its_speed_until_it_ends(bundle: ModelBundle) -> None:
     np.testing.assert_allclose(sent, np.tile([0.03, 0.0], (9, 1)), atol=2e-3)
 
 
-def test_a_choice_in_the_middle_of_a_step_begins_with_what_is_left_of_it(bundle: ModelBundle, goal: Goal) -> None:
+def test_a_choice_in_the_middle_of_a_step_begins_with_what_is_left_of_it(bundle: ModelBundle) -> None:
     controller = Controller(bundle, CONFIG, MpcConfig(rate_hz=RATE_HZ))
     carry = dataclasses.replace(
         initial_carry(0), u=np.array([[0.02, 0.0], [0.03, 0.0], [0.0, 0.0], [0.0, 0.0]]), left=0.5, stamp_s=0.0
