@@ -43,7 +43,7 @@ class Watch:
         self.counts: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.reason, self.excused_until_s = "", time.monotonic() + 30.0
-        self.refused = ""
+        self.last = "the start"  # fault that was mended
         self._state_s = self._until_s = self._lost_s = 0.0
         hear = self.node.create_subscription
         hear(DiagnosticStatus, "status", self._on_status, REPORT_QOS)
@@ -68,7 +68,8 @@ class Watch:
             self.counts["statuses without explanation"] += 1
         if self.reason not in WELL and time.monotonic() > self.excused_until_s:
             self.counts["statuses that no fault explains"] += 1
-            print(f"unexplained: {self.reason}: {message.message}", flush=True)
+            since_s = time.monotonic() - self.excused_until_s
+            print(f"unexplained, {since_s:.1f} s after {self.last}: {self.reason}: {message.message}", flush=True)
 
     def _on_step(self, message: Vector3Stamped) -> None:
         self.counts["steps"] += 1
@@ -130,6 +131,7 @@ def cycle(watch: Watch, dice: np.random.Generator) -> None:
     kind = int(dice.integers(0, len(FAULTS) + 2))
     watch.counts["faults"] += 1
     watch.excuse(1e9)
+    watch.last = str(FAULTS[kind] if kind < len(FAULTS) else "disable")
     if kind < len(FAULTS):
         watch.set_rig(FAULTS[kind])
     else:
