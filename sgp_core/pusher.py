@@ -57,7 +57,8 @@ class PusherReference:
         self._silence_s = math.inf  # age of the last measurement, counted on by update()
         self._updated_s: float | None = None  # steady time of the last update
         self._now_s = -math.inf  # its time on the clock of the stamps
-        self._behind_m = 0.0  # how far the arm's command was behind the reference then
+        self._told_m: Float[ndarray, "2"] | None = None  # where the arm's command was then, if behind the reference
+        self._behind_m = 0.0  # and how far
 
     # --- input -----------------------------------------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class PusherReference:
         end_m = self._allowed(now_s, start_m + np.asarray(u, dtype=float))
         end_s = max(stamp_s + self.config.step_duration_s, now_s)
         # Not stretched: what is left of a step at its end is the next plan's business, and nobody would watch it.
-        self._draw(now_s, end_s, self._towards(now_s, end_m, self.config.speed_limit_mps * (end_s - now_s)))
+        self._draw(now_s, end_s, _towards(self._at(now_s), end_m, self.config.speed_limit_mps * (end_s - now_s)))
         self._last_step_s, self._engaged = stamp_s, True
         return None
 
@@ -128,7 +129,8 @@ class PusherReference:
             return
         here_m = self._at(now_s)
         # A reference that turns back in the middle of a step is centimetres ahead of anything that has a mass.
-        told_m, self._behind_m = (here_m, 0.0) if commanded_m is None else (commanded_m, _apart(commanded_m, here_m))
+        told_m = here_m if commanded_m is None else commanded_m
+        self._told_m, self._behind_m = commanded_m, _apart(told_m, here_m)
         distance_m = min(_apart(here_m, self.measured_m), _apart(told_m, self.measured_m))
         moving = self._line.under_way(now_s) or self._behind_m > BEHIND_M
         if self._engaged and self._silence_s > self.config.pusher_timeout_s and moving:
@@ -158,6 +160,7 @@ class PusherReference:
         self._arrive_at(now_s)  # forgets stamps of another time
         self._line.restart(now_s, self.measured_m)
         self._last_step_s, self._engaged, self._now_s = max(self._last_step_s, now_s), False, now_s
+        self._told_m, self._behind_m = None, 0.0
 
     def step_aside(self, way_m: Float[ndarray, "2"], now_s: float) -> None:
         """Go to a place beside the measured one, so far from it [m; table]; before anything else is commanded."""
@@ -172,19 +175,21 @@ class PusherReference:
             )
         self._arrive_at(now_s)
         self.fault, self._engaged = None, False
-        self._last_step_s = now_s
+        self._last_step_s, self._told_m, self._behind_m = now_s, None, 0.0
         self._follow(now_s)
         return None
 
     def latch(self, fault: Fault, now_s: float) -> Fault:
-        """Hold until `clear_fault`: at the last measured position, as far as `tracking_limit_m` lets it go there.
+        """Hold until `clear_fault`: at the last measured position, or `tracking_limit_m` towards it from the command.
 
         One that stands and has not been measured for a while stays where it is.
         """
         self.fault, self._engaged = fault, False
         moving = self._line.under_way(now_s) or self._behind_m > BEHIND_M
         if self.measured_m is not None and (self.fresh or moving):
-            self._follow(now_s, self.config.tracking_limit_m + self._behind_m)
+            told_m = self._at(now_s) if self._told_m is None else self._told_m
+            end_m = _towards(told_m, self.measured_m, self.config.tracking_limit_m)
+            self._draw(now_s, now_s, self._allowed(now_s, end_m))
         return fault
 
     def latch_silence(self, now_s: float) -> Fault:
@@ -239,21 +244,21 @@ class PusherReference:
     def _draw(self, now_s: float, end_s: float, end_m: Float[ndarray, "2"]) -> None:
         self._line.draw(now_s, end_s, end_m, self.config.speed_limit_mps)
 
-    def _follow(self, now_s: float, at_most_m: float = math.inf) -> None:
+    def _follow(self, now_s: float) -> None:
         """Go to the measured position, at the speed limit and inside the workspace."""
         assert self.measured_m is not None, "callers check that there is a measurement"
-        self._draw(now_s, now_s, self._towards(now_s, self._allowed(now_s, self.measured_m), at_most_m))
+        self._draw(now_s, now_s, self._allowed(now_s, self.measured_m))
 
     def _allowed(self, now_s: float, end_m: Float[ndarray, "2"]) -> Float[ndarray, "2"]:
         """How far the reference may go towards an end, straight from where it is now."""
         return region_of(self.config).reached(self._at(now_s), end_m)
 
-    def _towards(self, now_s: float, end_m: Float[ndarray, "2"], at_most_m: float) -> Float[ndarray, "2"]:
-        """The end, or the point on the way there that is `at_most_m` from the reference of now."""
-        here_m = self._at(now_s)
-        distance_m = float(np.linalg.norm(end_m - here_m))
-        return end_m if distance_m <= at_most_m else here_m + (end_m - here_m) * (at_most_m / distance_m)
-
 
 def _apart(one_m: Float[ndarray, "2"], other_m: Float[ndarray, "2"]) -> float:
     return float(np.linalg.norm(one_m - other_m))
+
+
+def _towards(here_m: Float[ndarray, "2"], end_m: Float[ndarray, "2"], at_most_m: float) -> Float[ndarray, "2"]:
+    """The end, or the point on the way there that is so far from here."""
+    distance_m = _apart(here_m, end_m)
+    return end_m if distance_m <= at_most_m else here_m + (end_m - here_m) * (at_most_m / distance_m)

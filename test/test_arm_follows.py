@@ -58,6 +58,25 @@ def test_after_a_fault_in_the_middle_of_turning_back_the_command_ends_where_the_
     assert_within_caps(np.array(rig.path))
 
 
+def test_a_wrong_sample_while_turning_back_leads_no_further_than_the_limit_from_the_command() -> None:
+    rig = down(lag_s=0.03)
+    rig.step(0.05, 0.05)
+    rig.run(0.6)
+    rig.step(-0.05, -0.05)
+    rig.run(0.3)
+    reference_m = rig.arm.reference.target(rig.now_s)
+    before_m, speed_mps = rig.path[-1][:2], np.linalg.norm(rig.path[-1][:2] - rig.path[-2][:2]) / DT_S
+    assert np.linalg.norm(reference_m - before_m) > 0.02
+    rig.measuring = False
+    wrong_m = np.append(before_m - np.array([0.15, -0.1]), rig.tool_m[2])
+    rig.arm.measure(wrong_m, TOOL, rig.now_s)
+    rig.run(3.0)
+    assert rig.arm.reference.fault is not None
+    reach_m = CONFIG.tracking_limit_m + speed_mps**2 / CONFIG.acceleration_limit_mps2 + 0.002
+    assert np.linalg.norm(np.array(rig.path)[-300:, :2] - before_m, axis=1).max() <= reach_m
+    assert_within_caps(np.array(rig.path))
+
+
 def test_a_silent_source_is_a_fault_as_long_as_the_command_is_still_on_its_way() -> None:
     config = CONFIG.replaced(acceleration_limit_mps2=0.25, tracking_limit_m=0.1)  # it arrives long after the reference
     rig = down(config=config)
