@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,10 +19,12 @@ import typer
 
 from sgp_core import arena, suites
 from sgp_core.baselines.registry import Given, contenders
+from sgp_core.bundle import ModelBundle
 from sgp_core.config import MpcConfig, PlannerConfig
 from sgp_core.data import Transitions
 from sgp_core.export import train_bundle
 from sgp_core.train_config import TrainConfig
+from sgp_core.trust import trust
 from sgp_ros.options import pairs
 
 PLANNERS = ("sgp", "vanilla")
@@ -39,11 +41,11 @@ def some(data: Transitions, tuples: int, seed: int) -> Transitions:
     return data.select(np.isin(data.demonstration, order[:count]))
 
 
-def measured(bundle: Path, layout: object, models: object, limit: int, jobs: int) -> dict[str, dict[str, float]]:
+def measured(bundle: Path, models: ModelBundle, limit: int, jobs: int) -> dict[str, dict[str, Any]]:
     """Figures of each planner with one bundle."""
-    cases = suites.listed_cases("tuning", layout, 1, 0, limit)  # type: ignore[arg-type]
+    cases = suites.listed_cases("tuning", models.layout, 1, 0, limit)
     with tempfile.TemporaryDirectory() as folder:
-        rivals = contenders({name: {} for name in PLANNERS}, [PlannerConfig()], models, Given(), Path(folder))  # type: ignore[arg-type]
+        rivals = contenders({name: {} for name in PLANNERS}, [PlannerConfig()], models, Given(), Path(folder))
         done = arena.run_all(arena.trials_of(bundle, rivals, MpcConfig(), cases, 0), jobs)
     groups = arena.grouped(done, lambda trial: trial.contender.name)
     return {name: arena.figures([run for _, run in found]) for name, found in groups.items()}
@@ -68,7 +70,8 @@ def main(
             config = TrainConfig(seed=seed, steps=3000).replaced(**pairs(sets))
             with tempfile.TemporaryDirectory() as folder:
                 bundle, _ = train_bundle(part, Path(folder) / "bundle", config, lambda _: None, device="cpu")
-                found = measured(Path(folder) / "bundle", bundle.layout, bundle, limit, jobs)
+                trust(bundle.sha256, Path(folder) / "bundle")  # as `sgp train` does: it was trained here
+                found = measured(Path(folder) / "bundle", bundle, limit, jobs)
             for name, row in found.items():
                 rates[name].setdefault(size, []).append(100.0 * row["rate_10mm_5deg"])
                 cells = (len(part), len(np.unique(part.demonstration)), seed, name, f"{row['mean_cost_cm2']:.2f}")

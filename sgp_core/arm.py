@@ -32,8 +32,7 @@ class ArmKind:
     """What is known of the arm's interface."""
 
     tool: Transform  # orientation of the tool in the table frame; its translation does not count
-    height: bool = True  # the tool's height is ours to command
-    steps: bool = False  # it takes displacements and goes its own way: it is never told the commanded point
+    height: bool = True  # the tool's height is ours to command; else it takes displacements, and is told no points
     # It takes velocities: the height cannot be commanded without being measured, and nothing but the measured place
     # tells where the arm has got to after a pause.
     velocities: bool = False
@@ -200,7 +199,7 @@ class Arm:
     @property
     def told_m(self) -> Float[ndarray, "2"] | None:
         """Where it is told to be, as far as nothing but the caps keep that behind the reference [m; table]."""
-        told = self._released and not self._held_back and not self._kind.steps
+        told = self._released and not self._held_back and self._kind.height
         return self._place.position_m if told else None
 
     def displacement(self, now_s: float) -> tuple[float, Float[ndarray, "2"]]:

@@ -140,7 +140,8 @@ class Planner:
             )
         # Random ones are drawn in any case, so that what is drawn later does not depend on settings.
         others, random = [], [stay(state.x[-2:], u) for u in self._random(generator)]
-        roll, shortlist = self._iteration.dynamics.roll, search.among[:0]
+        roll = self._iteration.dynamics.roll
+        shortlist: tuple[int, ...] = ()
         warm = self._candidates.again(state, warm_start, from_m)
         if search.choose or warm is None:
             others = self._candidates.from_sides(state, goal, roll, search.among) or random

@@ -75,8 +75,8 @@ class PusherNodeConfig(Config):
     @property
     def kind(self) -> ArmKind:
         """What follows for the arm."""
-        steps, velocities = self.output == "step", self.output in ("twist", "twist_unstamped")
-        return ArmKind(tool=self.tool, height=not steps, steps=steps, velocities=velocities)
+        velocities = self.output in ("twist", "twist_unstamped")
+        return ArmKind(tool=self.tool, height=self.output != "step", velocities=velocities)
 
 
 class ArmOutput:

@@ -135,9 +135,8 @@ class PusherReport:
     step_duration_s: float
     enabled: bool
     faulted: bool  # a fault is latched
-    told_m: Float[ndarray, "2"] | None = (
-        None  # the arm's command, where its caps keep it behind the reference [m; table]
-    )
+    # Where the arm's command is, when only its caps keep it behind the reference [m; table].
+    told_m: Float[ndarray, "2"] | None = None
     last_refused: str = ""  # why the last refused step was, however long ago
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from arm_rig import CONFIG, DT_S, TOOL, assert_within_caps, down
+from arm_rig import CONFIG, DT_S, TOOL, Rig, assert_within_caps, down
 
 from sgp_core.arm import Arm, ArmKind
 from sgp_core.config import SimConfig
@@ -13,6 +13,16 @@ from sgp_core.safety import Fault
 from sgp_core.share import share_path
 from sgp_core.sim.rig import Rig as SimulatedRig
 from sgp_core.types import Reason
+
+
+def turning_back(lag_s: float) -> Rig:
+    """Its reference far ahead of its command, in full motion."""
+    rig = down(lag_s=lag_s)
+    rig.step(0.05, 0.05)
+    rig.run(0.6)
+    rig.step(-0.05, -0.05)
+    rig.run(0.3)
+    return rig
 
 
 @pytest.mark.parametrize("lag_s", [0.03, 0.1])
@@ -43,11 +53,7 @@ def test_an_arm_that_stands_still_while_a_step_turns_back_is_a_fault() -> None:
 
 def test_after_a_fault_in_the_middle_of_turning_back_the_command_ends_where_the_pusher_was() -> None:
     """The reference is further from the pusher than `tracking_limit_m` then, and has to come back all of it."""
-    rig = down(lag_s=0.1)
-    rig.step(0.05, 0.05)
-    rig.run(0.6)
-    rig.step(-0.05, -0.05)
-    rig.run(0.3)
+    rig = turning_back(lag_s=0.1)
     target_m = rig.arm.reference.target(rig.now_s)
     assert target_m is not None
     assert np.linalg.norm(target_m - rig.tool_m[:2]) > CONFIG.tracking_limit_m
@@ -59,11 +65,7 @@ def test_after_a_fault_in_the_middle_of_turning_back_the_command_ends_where_the_
 
 
 def test_a_wrong_sample_while_turning_back_leads_no_further_than_the_limit_from_the_command() -> None:
-    rig = down(lag_s=0.03)
-    rig.step(0.05, 0.05)
-    rig.run(0.6)
-    rig.step(-0.05, -0.05)
-    rig.run(0.3)
+    rig = turning_back(lag_s=0.03)
     reference_m = rig.arm.reference.target(rig.now_s)
     before_m, speed_mps = rig.path[-1][:2], np.linalg.norm(rig.path[-1][:2] - rig.path[-2][:2]) / DT_S
     assert np.linalg.norm(reference_m - before_m) > 0.02
