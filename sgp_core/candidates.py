@@ -13,9 +13,8 @@ from numpy import ndarray
 from sgp_core.bundle import ModelBundle
 from sgp_core.config import PlannerConfig
 from sgp_core.contact_sequences import ContactSequences, Segment
-from sgp_core.goals import Pose
 from sgp_core.layout import rotation
-from sgp_core.types import Goal, Plan, PlanStatus, State
+from sgp_core.types import AT_GOAL, Aim, Goal, Plan, PlanStatus, State
 from sgp_core.way_round import Ways, way_round
 from sgp_core.workspace import Region
 
@@ -31,8 +30,7 @@ class Candidate(NamedTuple):
     from_m: Float[ndarray, "2"]  # where the pusher is then [m; table]
     stops_m: Float[ndarray, "n 2"]  # corners of the way there, its end included [m; table]; none: it is there
     walk: float  # how long it takes, in steps
-    aim: Pose | None = None  # where the box is to be after the pushes, for others to follow; None: at the goal
-    later_m2: float = 0.0  # running cost of those
+    aim: Aim = AT_GOAL  # of the pushes
 
 
 def most_candidates(config: PlannerConfig) -> int:
@@ -78,7 +76,7 @@ class Candidates:
                 begun = [self._walked(ways, k, pusher_m, segment.u)]
                 if ways.direct[k] and ways.length_m[k] <= limit:
                     begun.append(stay(pusher_m, np.vstack([ways.stops_m[k][-1:] - pusher_m, segment.u[:-1]])))
-            found.extend(one._replace(aim=segment.aim, later_m2=segment.later_m2) for one in begun)
+            found.extend(one._replace(aim=segment.aim) for one in begun)
         return found
 
     def shortlist(self, state: State, goal: Goal, roll: Any, part: int) -> tuple[int, ...]:
@@ -86,7 +84,7 @@ class Candidates:
         if not self._config.contacts_per_side:
             return ()
         rows = self._sequences(roll).rows(part, self._config.search_parts)
-        return tuple(segment.row for segment in self._search(state, goal, roll, rows)[1])
+        return tuple(segment.row for segment in self._search(state, goal, roll, rows)[1]) if rows else ()
 
     def _search(self, state: State, goal: Goal, roll: Any, rows: Sequence[int]) -> tuple[Ways, list[Segment]]:
         box, wanted = (self._layout.pose_of(m) for m in (self._layout.markers(state.x), goal.markers_m))
@@ -98,8 +96,7 @@ class Candidates:
     def followed(self, candidate: Candidate, x_end: Float[ndarray, "nx"], goal: Goal, roll: Any) -> Candidate:
         """A candidate whose pushes end in a state, with what is best to come after them; with contacts only."""
         box, wanted = self._layout.pose_of(self._layout.markers(x_end)), self._layout.pose_of(goal.markers_m)
-        aim, later_m2 = self._sequences(roll).after(box, x_end[-2:], wanted)
-        return candidate._replace(aim=aim, later_m2=later_m2)
+        return candidate._replace(aim=self._sequences(roll).after(box, x_end[-2:], wanted))
 
     def wanted(
         self, goal: Goal, candidates: list[Candidate], *, begun: bool = False
@@ -118,8 +115,8 @@ class Candidates:
             end = _steps(candidate.u, begun=begun) - 1 if config.contacts_per_side else config.horizon - 1
             weight[end:] = 1.0 / (config.horizon - end)
             rest[end + 1 :] = 0.0
-            if candidate.aim is not None:
-                target[end:] = self._layout.markers_at(*candidate.aim).reshape(-1)
+            if candidate.aim.box is not None:
+                target[end:] = self._layout.markers_at(*candidate.aim.box).reshape(-1)
         return targets, weights, free
 
     def _sequences(self, roll: Any) -> ContactSequences:
@@ -166,7 +163,7 @@ class Candidates:
         error_m2 = float(len(error_m) * (mean_m**2).sum() + turned_m2)
         each_m2 = self._config.running_weight * error_m2
         step_m2 = len(error_m) * self._config.step_cost_m**2
-        return np.array([each_m2 * c.walk + step_m2 * (c.walk + _steps(c.u)) + c.later_m2 for c in candidates])
+        return np.array([each_m2 * c.walk + step_m2 * (c.walk + _steps(c.u)) + c.aim.later_m2 for c in candidates])
 
     def _walked(self, ways: Ways, k: int, pusher_m: ndarray, u: ndarray) -> Candidate:
         if ways.length_m[k] < HERE_M:

@@ -180,10 +180,10 @@ class PlannerConfig(LimitsConfig):
     )
     search_parts: int = setting(
         1,
-        "where a step takes several plans: how many of them share the search, 5 for the four sides and where the pusher"
-        " is; 1: the first plan of a step searches all",
+        "where a step takes several plans: how many of them share the search, one for pushes from where the pusher is,"
+        " the others for some of the places round the box each; 1: the first plan of a step searches all",
         low=1,
-        high=5,
+        high=21,
     )
     budget_ms: float = setting(
         0.0,

@@ -24,6 +24,7 @@ from sgp_core.box_poses import PoseError, moved, poses_of, seen_from, turned
 from sgp_core.config import PlannerConfig
 from sgp_core.goals import Pose
 from sgp_core.layout import MarkerLayout
+from sgp_core.types import AT_GOAL, Aim
 from sgp_core.way_round import WayRound, Ways
 
 ANGLES = np.radians([-60.0, -40.0, -20.0, 0.0, 20.0, 40.0, 60.0])  # of pushes, from straight into the box
@@ -44,8 +45,7 @@ class Segment(NamedTuple):
     row: int  # which of all first pushes it is
     place: int  # which of the ways leads to where it begins; -1: where the pusher is
     u: Float[ndarray, "T 2"]  # [m; table], at rest after its end
-    aim: Pose | None  # where the box is to be after it, for another push to bring it to the goal; None: at the goal
-    later_m2: float  # what that costs
+    aim: Aim  # where the box is to be after it, for another push to bring it to the goal
 
 
 class Pushes(NamedTuple):
@@ -87,9 +87,10 @@ class ContactSequences:
         self._seconds = _single(cost.reshape(-1, cost.shape[-1]).T)
 
     def rows(self, part: int, parts: int) -> tuple[int, ...]:
-        """First pushes of a part of the search; of five, one from where the pusher is, the others of a side each."""
-        sides = np.append(np.repeat(np.arange(1, 5), len(self._directions) // 4), np.zeros(len(HERE), dtype=int))
-        return tuple(np.flatnonzero(sides % parts == part).tolist())
+        """First pushes of a part of the search: of the first one from where the pusher is, else of some places."""
+        places = len(self._around.places)
+        place = np.repeat(1 + np.arange(places) * (parts - 1) // places, len(ANGLES)) % parts
+        return tuple(np.flatnonzero(np.append(place, np.zeros(len(HERE), dtype=int)) == part).tolist())
 
     def places_of(self, rows: Sequence[int]) -> Int[ndarray, "K"]:
         """Places where these first pushes begin, but for those that begin where the pusher is."""
@@ -148,15 +149,15 @@ class ContactSequences:
             parts = np.zeros((len(self._parts), 2))
             parts[: part + 1] = directions[k] * self._config.step_limit_m / PARTS
             u = parts.reshape(-1, PARTS, 2).sum(axis=1)
-            then: tuple[Pose | None, float] = (None, 0.0)
+            aim = AT_GOAL
             if both[k, part] < alone[k, part]:
                 end = Pushes(first.poses[k, part], first.walks[k, part])
-                then = self._second(end, error[k, part], error_of, goal)
-            found.append(Segment(int(row[k]), int(begin[k]), u, *then))
+                aim = self._second(end, error[k, part], error_of, goal)
+            found.append(Segment(int(row[k]), int(begin[k]), u, aim))
         return found
 
-    def after(self, box: Pose, pusher_m: Float[ndarray, "2"], goal: Pose) -> tuple[Pose | None, float]:
-        """What it is best to aim at for a box that is about to be at a pose, and what comes then costs [m^2].
+    def after(self, box: Pose, pusher_m: Float[ndarray, "2"], goal: Pose) -> Aim:
+        """What it is best to aim at for a box that is about to be at a pose.
 
         Args:
             box: the pose [m, rad; table].
@@ -167,7 +168,7 @@ class ContactSequences:
         first = Pushes(np.asarray(box), self._walks_from(seen_from(np.asarray(box), pusher_m)[None])[0])
         error = error_of(first.poses)
         if float(self._followed(first, error, error_of)) >= ROUGH * error:
-            return None, 0.0
+            return AT_GOAL
         return self._second(first, error, error_of, goal)
 
     def _pushed(
@@ -197,8 +198,8 @@ class ContactSequences:
         pushing = (_single(error_of.of_poses(first.poses)) @ self._seconds).unflatten(-1, [first.walks.shape[-1], -1])
         return pushing, _single(first.walks * (self._config.running_weight * error[..., None] + self._step_m2))
 
-    def _second(self, first: Pushes, error: Float[ndarray, ""], error_of: PoseError, goal: Pose) -> tuple[Pose, float]:
-        """From which pose a second push after one brings the box to the goal, and what that costs [m^2]."""
+    def _second(self, first: Pushes, error: Float[ndarray, ""], error_of: PoseError, goal: Pose) -> Aim:
+        """From which pose a second push after one brings the box to the goal."""
         pushing, walking = self._pairs(first, error, error_of)
         row, part = divmod(int((pushing + walking[:, None]).argmin()), len(self._parts))
         push, walk = self._pushes.poses[row, : part + 1], float(first.walks[row // len(ANGLES)])
@@ -206,7 +207,7 @@ class ContactSequences:
         x_m, y_m = np.asarray(goal[:2]) - turned(np.asarray(yaw), push[part, :2])
         waiting = float(error) * walk + float(error_of(moved(first.poses, push)).sum()) / PARTS
         later_m2 = self._config.running_weight * (waiting + float(error)) + self._step_m2 * walk
-        return (float(x_m), float(y_m), yaw), later_m2 + float(self._later_m2[part])
+        return Aim((float(x_m), float(y_m), yaw), later_m2 + float(self._later_m2[part]))
 
 
 def _single(values: ndarray) -> torch.Tensor:

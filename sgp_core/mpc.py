@@ -19,7 +19,7 @@ from sgp_core.layout import MarkerLayout, wrap_angle
 from sgp_core.planner import Planner
 from sgp_core.prediction import Outlook
 from sgp_core.safety import check_step, region_of
-from sgp_core.types import ANYWHERE, Goal, Looked, MpcCarry, Plan, PlanStatus, Reason, Search, State, Step
+from sgp_core.types import ANYWHERE, Aim, Goal, Looked, MpcCarry, Plan, PlanStatus, Reason, Search, State, Step
 
 # Of a control period: the rest is for messages, and for what else the machine has to do.
 BUDGET_SHARE = 0.6
@@ -66,6 +66,7 @@ class Solver(Protocol):
         generator: torch.Generator,
         *,
         from_m: Float[ndarray, "2"] | None = None,
+        aim: Aim | None = None,
         spent_s: float = 0.0,
         schedule: Sequence[int] | None = None,
         search: Search = ANYWHERE,
@@ -145,6 +146,7 @@ class Controller:
             warm_start,
             generator,
             from_m=carry.from_m,
+            aim=None if search.choose else carry.aim,
             spent_s=spent_s,
             schedule=schedule,
             search=search,
@@ -161,6 +163,7 @@ class Controller:
                 stamp_s=state.stamp_s,
                 generator_state=_state_of(generator),
                 from_m=plan.from_m,
+                aim=plan.aim,
                 left=1.0 if plan.walk else left,
                 nearest_m=nearest_m,
                 idle_s=idle_s,

@@ -36,7 +36,7 @@ from sgp_core.graph import DescentGraph, check_device
 from sgp_core.iteration import Descent, begin, iteration_of, some_of
 from sgp_core.prediction import Outlook
 from sgp_core.safety import region_of
-from sgp_core.types import ANYWHERE, Goal, Plan, PlanStatus, Search, State
+from sgp_core.types import ANYWHERE, Aim, Goal, Plan, PlanStatus, Search, State
 
 # Iterations per call of TorchScript.
 BURST, BUDGET_BURST = 10, 2
@@ -109,6 +109,7 @@ class Planner:
         generator: torch.Generator,
         *,
         from_m: Float[ndarray, "2"] | None = None,
+        aim: Aim | None = None,
         spent_s: float = 0.0,
         schedule: Sequence[int] | None = None,
         search: Search = ANYWHERE,
@@ -121,6 +122,7 @@ class Planner:
             warm_start: pushes to begin from [m]; brought within the bounds first.
             generator: draws the initial guesses of the restarts.
             from_m: where the warm start begins, when the pusher has to walk there first [m; table].
+            aim: of the warm start; None: what is best to come after it is searched for.
             spent_s: how much of the budget is gone already [s].
             schedule: iterations at each noise level, as an earlier plan had them, instead of what settings and time
                 give; not for a device whose iterations are recorded.
@@ -151,7 +153,9 @@ class Planner:
         x0s = np.tile(state.x, (len(guesses), 1))
         x0s[:, -2:] = [guess.from_m for guess in guesses]
         starts = self._bounded(x0s, np.stack([guess.u for guess in guesses]))
-        if config.contacts_per_side:
+        if aim is not None and warm is not None:
+            guesses[0] = guesses[0]._replace(aim=aim)
+        elif config.contacts_per_side:
             guesses[0] = self._followed(guesses[0], x0s[:1], starts[:1], goal)
         wanted = self._candidates.wanted(goal, guesses, begun=search.left < 1.0)
         targets, weights, free = (torch.from_numpy(v).float() for v in wanted)
@@ -172,8 +176,9 @@ class Planner:
         u[:, 0] = u[:, 0].clip(-search.left * config.step_limit_m, search.left * config.step_limit_m)
         plan, best = self._best(state, field.of(of_guess), self._bounded(x0s[of_guess], u))
         if plan.status is not PlanStatus.FAILED:
-            walk, lead = self._candidates.walk(state, guesses[of_guess[best]], search.lasts)
-            plan = dataclasses.replace(after_walk(plan, state.x[-2:], walk), lead=lead)
+            chosen = guesses[of_guess[best]]
+            walk, lead = self._candidates.walk(state, chosen, search.lasts)
+            plan = dataclasses.replace(after_walk(plan, state.x[-2:], walk), lead=lead, aim=chosen.aim)
         took_s = self._clock() - started_s
         return dataclasses.replace(plan, schedule=tuple(schedule), solve_s=took_s, shortlist=shortlist)
 

@@ -82,6 +82,16 @@ class Goal:
         return cls(markers_m=layout.markers_at(x_m, y_m, yaw_rad))
 
 
+class Aim(NamedTuple):
+    """Where pushes are to bring the box, for others to follow."""
+
+    box: tuple[float, float, float] | None = None  # pose [m, rad; table]; None: to the goal
+    later_m2: float = 0.0  # running cost of what follows
+
+
+AT_GOAL = Aim()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What the planner found. `objective = task_cost + beta * distance2`, lower is better."""
@@ -99,6 +109,7 @@ class Plan:
     schedule: tuple[int, ...]  # iterations run at each noise level; fewer than asked for when the budget was over
     solve_s: float
     lead: Float[ndarray, "2"] | None = None  # on a walk: the step to send, which a next plan will cut short [m]
+    aim: Aim = AT_GOAL  # of its pushes
     shortlist: tuple[int, ...] = ()  # first pushes that a later plan may choose among, see `Search`
 
     @property
@@ -159,6 +170,7 @@ class MpcCarry:
     stamp_s: float  # stamp of that plan
     generator_state: bytes  # of the torch.Generator that draws the restarts
     from_m: Float[ndarray, "2"] | None = None  # where they begin, after a walk [m; table]; None: where the pusher is
+    aim: Aim | None = None  # of these pushes; None: still to be found
     left: float = 1.0  # of the time of the first of these pushes, when the plan began
     arrived: bool = False  # inside the goal's hysteresis band
     nearest_m: float = math.inf  # mean distance of the markers from this goal, when the box was last nearer than before

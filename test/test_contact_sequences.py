@@ -47,8 +47,8 @@ def rolled(bundle: ModelBundle, box: Pose, pusher_m: np.ndarray, u: np.ndarray) 
 
 def test_every_pair_was_looked_at(sequences: ContactSequences, bundle: ModelBundle) -> None:
     goal: Pose = (0.60, -0.05, 0.9)
-    aim, later_m2 = sequences.after(BOX, PUSHER_M, goal)
-    assert aim is not None
+    aim = sequences.after(BOX, PUSHER_M, goal)
+    assert aim.box is not None
     error_of = PoseError(bundle.layout, CONFIG.turn_weight, goal)
     pushes, walks = sequences._pushes.poses, sequences._walks_from(sequences_seen(PUSHER_M))
     best = np.inf
@@ -63,7 +63,7 @@ def test_every_pair_was_looked_at(sequences: ContactSequences, bundle: ModelBund
             whole = waiting + effort + count + 0.5 * path[part]
             if whole < best:
                 best, wanted = whole, waiting + effort + count
-    assert later_m2 == pytest.approx(wanted + CONFIG.running_weight * float(error_of(np.asarray(BOX))), rel=1e-4)
+    assert aim.later_m2 == pytest.approx(wanted + CONFIG.running_weight * float(error_of(np.asarray(BOX))), rel=1e-4)
 
 
 def sequences_seen(pusher_m: np.ndarray) -> np.ndarray:
@@ -79,16 +79,16 @@ def test_a_second_push_leads_from_the_aim_to_the_goal(
     ways = around.ways(BOX, PUSHER_M, around.places, OPEN)
     found = sequences.best(BOX, PUSHER_M, goal, sequences.rows(0, 1), np.arange(8), ways, 5)
     assert len(found) == 5
-    far = [segment for segment in found if segment.aim is not None]
+    far = [segment for segment in found if segment.aim.box is not None]
     assert far
     for segment in far:
         start = PUSHER_M if segment.place < 0 else ways.stops_m[segment.place][-1]
-        assert segment.aim is not None
+        assert segment.aim.box is not None
         ends = rolled(bundle, BOX, start, segment.u)
-        reached = moved(np.asarray(segment.aim), sequences._pushes.poses)
+        reached = moved(np.asarray(segment.aim.box), sequences._pushes.poses)
         assert np.abs(reached - goal).max(axis=-1).min() < 1e-6
-        assert np.hypot(*(np.array(ends[:2]) - segment.aim[:2])) < 0.1  # and the first one leads about there
-        assert segment.later_m2 > 5 * EXACT_M**2
+        assert np.hypot(*(np.array(ends[:2]) - segment.aim.box[:2])) < 0.1  # and the first one leads about there
+        assert segment.aim.later_m2 > 5 * EXACT_M**2
 
 
 def test_where_one_push_does_none_follows(sequences: ContactSequences, around: WayRound) -> None:
@@ -100,6 +100,6 @@ def test_where_one_push_does_none_follows(sequences: ContactSequences, around: W
         x_m, y_m, yaw = moved(np.asarray(BOX), straight[3])  # after two steps
         goal = (float(x_m), float(y_m), float(yaw))
         found = sequences.best(BOX, PUSHER_M, goal, sequences.rows(0, 1), np.arange(8), ways, 200)
-        lone = [segment for segment in found if segment.place == place and segment.aim is None]
+        lone = [segment for segment in found if segment.place == place and segment.aim.box is None]
         np.testing.assert_allclose(np.linalg.norm(lone[0].u, axis=1), [0.05, 0.05, 0.0], atol=1e-9)
-        assert lone[0].later_m2 == 0.0
+        assert lone[0].aim.later_m2 == 0.0

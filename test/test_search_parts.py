@@ -95,7 +95,7 @@ def test_the_parts_together_find_what_the_whole_search_finds(bundle: ModelBundle
     for one, other in zip(chosen, whole, strict=True):
         np.testing.assert_allclose(one.u, other.u, atol=1e-12)
         np.testing.assert_allclose(one.from_m, other.from_m, atol=1e-12)
-        assert one.later_m2 == pytest.approx(other.later_m2, rel=1e-4)
+        assert one.aim.later_m2 == pytest.approx(other.aim.later_m2, rel=1e-4)
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from sgp_core.iteration import iteration_of
 from sgp_core.planner import Planner
 from sgp_core.prediction import Outlook
 from sgp_core.safety import region_of
-from sgp_core.types import ANYWHERE, Goal, Plan, PlanStatus, Search, State
+from sgp_core.types import ANYWHERE, Aim, Goal, Plan, PlanStatus, Search, State
 
 
 class Outcome(NamedTuple):
@@ -146,6 +146,7 @@ class Shooting(abc.ABC):
         generator: torch.Generator,
         *,
         from_m: Float[ndarray, "2"] | None = None,
+        aim: Aim | None = None,  # noqa: ARG002 - its pushes end at the goal
         spent_s: float = 0.0,
         schedule: Sequence[int] | None = None,
         search: Search = ANYWHERE,  # noqa: ARG002 - it never walks
