@@ -65,7 +65,7 @@ format: $(VENV)/.installed-dev  ## let ruff mend what it can
 	$(BIN)/ruff format
 
 model: $(VENV)/.installed  ## collect demonstrations and train the default bundle, models/default
-	$(BIN)/sgp collect --seed 0 --out out/model/demonstrations.npz
+	$(BIN)/sgp collect --seed 0 --out out/model/demonstrations.npz --overwrite
 	$(BIN)/sgp train out/model/demonstrations.npz --seed 0 --preset small --out models/default \
 	  --log out/model/training --overwrite
 

@@ -14,7 +14,7 @@ from sgp_core.config import PusherConfig
 from sgp_core.follower import Follower, leashed, limited
 from sgp_core.frames import Transform
 from sgp_core.line import Ahead
-from sgp_core.pusher import PAUSE_S, PusherReference
+from sgp_core.pusher import NOT_MEASURED, PAUSE_S, PusherReference
 from sgp_core.safety import Fault, region_of
 from sgp_core.types import Reason
 
@@ -78,7 +78,9 @@ class Arm:
         self._held_back = False  # where it is now, the command could not go on
         self._heading = np.zeros(2)  # direction in which the tool was led last [table]
         self._raise_to_m = self._hold_at_m = math.nan
+        self._height_known = False  # when it was released
         self._ticked_s: float | None = None
+        self._now_s, self._still_s = -math.inf, 0.0  # time of the stamps, and how long it has stood still
         self._left: Command | None = None  # the last command before it was let go by itself
         self._rested_s = 0.0  # how long it had no reason to move, and did not
         self._unseen_m = 0.0  # how far velocities have led since the measured pose last changed
@@ -118,6 +120,8 @@ class Arm:
         reference = self.reference
         if enabled:
             refused = self.refusal()
+            if refused is None and not reference.fresh_at(now_s):
+                refused = Fault(reason=Reason.NO_PUSHER, text=NOT_MEASURED)
             if refused is not None:
                 return refused
             self._left = None
@@ -138,9 +142,12 @@ class Arm:
 
     def clear_fault(self, now_s: float) -> Fault | None:
         """As PusherReference.clear_fault; no steps before the tool is where it was measured."""
+        if self.reference.fault is None:
+            return None
         refused = self.reference.clear_fault(now_s)
         if refused is None:
             self._down, self._unseen_m = False, 0.0
+            self._raise_to_m = float(self._height.position_m[0])  # a tool that was on its way up stays where it is
             if self._kind.velocities or self._far_off():
                 self.let_go()
         return refused
@@ -159,6 +166,8 @@ class Arm:
         """Let time pass; to be called at the output rate. The clocks are those of PusherReference."""
         passed_s = 0.0 if self._ticked_s is None else steady_s - self._ticked_s
         self._ticked_s = steady_s
+        self._still_s = self._still_s + passed_s if now_s == self._now_s else 0.0
+        self._now_s = now_s
         if not self._released and self.reference.measured_m is not None and self.reference.fault is None:
             self.reference.restart(now_s)  # nothing is commanded: whoever moves the arm is followed
         self.reference.update(now_s, steady_s, self.told_m)
@@ -284,7 +293,8 @@ class Arm:
         assert measured_m is not None, "refusal() saw a measurement"
         self.reference.restart(now_s)
         height_m = self.measured_height_m
-        if not (math.isfinite(height_m) and self._kind.height):
+        self._height_known = math.isfinite(height_m) and self._kind.height
+        if not self._height_known:
             height_m = self.reference.config.retreat_height_m
         self._place, self._height = Follower(measured_m), Follower(np.array([height_m]))
         self._released, self._stopped, self._down, self._left = True, False, False, None
@@ -298,7 +308,7 @@ class Arm:
             if not self._down:
                 reference.latch_silence(now_s)
             return
-        if self._kind.velocities and not math.isfinite(self.measured_height_m):
+        if self._height_known and not math.isfinite(self.measured_height_m):
             text = "the height of the tool is not measured any more"
             reference.latch(Fault(reason=Reason.NO_PUSHER, text=text), now_s)
         off_m, limit_m = self.measured_height_m - float(self._height.position_m[0]), reference.config.tracking_limit_m
@@ -316,7 +326,8 @@ class Arm:
         self._stopped = stopping and (self._stopped or self._place.standing)
         ahead = reference.ahead(now_s)
         self._held_back = False
-        if (stopping and not self._stopped) or not reference.enabled:
+        # Where the time of the stamps stands still, as in a simulation that is paused, so does the reference.
+        if (stopping and not self._stopped) or not reference.enabled or self._still_s > PAUSE_S:
             self._place.brake(dt_s, acceleration)
         else:
             self._place.follow(dt_s, ahead, config.speed_limit_mps, acceleration, self._place_allowed)

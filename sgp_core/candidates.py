@@ -14,7 +14,7 @@ from sgp_core.bundle import ModelBundle
 from sgp_core.config import PlannerConfig
 from sgp_core.contact_sequences import ContactSequences, Segment
 from sgp_core.layout import rotation
-from sgp_core.types import AT_GOAL, Aim, Goal, Plan, PlanStatus, State
+from sgp_core.types import AT_GOAL, Aim, Goal, Listed, Plan, PlanStatus, State
 from sgp_core.way_round import Ways, way_round
 from sgp_core.workspace import Region
 
@@ -60,7 +60,7 @@ class Candidates:
             state: where things are [m; table].
             goal: where the markers should end [m; table].
             roll: `roll` of dynamics, see `adjoint.py`.
-            among: which first pushes may be, as `shortlist` names them; none: all.
+            among: which first pushes may be, rows of `shortlist`; none: all.
         """
         config, limit, pusher_m = self._config, self._config.step_limit_m, state.x[-2:]
         if not config.contacts_per_side:
@@ -79,12 +79,13 @@ class Candidates:
             found.extend(one._replace(aim=segment.aim) for one in begun)
         return found
 
-    def shortlist(self, state: State, goal: Goal, roll: Any, part: int) -> tuple[int, ...]:
+    def shortlist(self, state: State, goal: Goal, roll: Any, part: int) -> tuple[Listed, ...]:
         """The best first pushes of one of `search_parts`, for a later `from_sides`."""
         if not self._config.contacts_per_side:
             return ()
         rows = self._sequences(roll).rows(part, self._config.search_parts)
-        return tuple(segment.row for segment in self._search(state, goal, roll, rows)[1]) if rows else ()
+        found = self._search(state, goal, roll, rows)[1] if rows else []
+        return tuple(Listed(segment.row, segment.cost_m2) for segment in found)
 
     def _search(self, state: State, goal: Goal, roll: Any, rows: Sequence[int]) -> tuple[Ways, list[Segment]]:
         box, wanted = (self._layout.pose_of(m) for m in (self._layout.markers(state.x), goal.markers_m))

@@ -12,6 +12,8 @@ from sgp_core.config import EstimatorConfig
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError
 
+JUDGED_AT_MOST = 20_000  # transitions
+
 
 @dataclass(frozen=True, kw_only=True)
 class Jury:
@@ -46,8 +48,8 @@ def jury_of(bundle: ModelBundle, data: Transitions, seed: int) -> Jury:
     _check_alike(bundle, data)
     if data.sha256 == bundle.index["data"]["sha256"]:
         training = bundle.index["training"]
-        known, held_out = data.split(training["held_out"], training["seed"])
-        remark = f"the data of the bundle; the {_demonstrations(held_out)} demonstrations that training held out judge"
+        known, held_out = (_some(part, seed) for part in data.split(training["held_out"], training["seed"]))
+        remark = f"the data of the bundle; {_demonstrations(held_out)} demonstrations that training held out judge"
         return Jury(held_out=held_out, known=known, unknown=held_out, own=True, remark=remark)
     trained_on = set(bundle.index["data"].get("trained_on", ()))
     if not trained_on:
@@ -62,11 +64,22 @@ def jury_of(bundle: ModelBundle, data: Transitions, seed: int) -> Jury:
             f"{len(taken)} of the {_demonstrations(data)} demonstrations were trained on, and fewer than two are left"
             " to judge; give --data the very file that the bundle was trained on, or record new demonstrations"
         )
-    held_out = data.select(rest)
+    held_out = _some(data.select(rest), seed)
     known, unknown = held_out.split(0.5, seed)
     overlap = f"; {len(taken)} demonstrations that it was trained on are left out" if len(taken) else ""
-    remark = f"not the data of the bundle: all of its {_demonstrations(held_out)} demonstrations judge{overlap}"
+    judges = f"{_demonstrations(held_out)} of its {_demonstrations(data)} demonstrations"
+    remark = f"not the data of the bundle: {judges} judge{overlap}"
     return Jury(held_out=held_out, known=known, unknown=unknown, own=False, remark=remark)
+
+
+def _some(data: Transitions, seed: int) -> Transitions:
+    """Of very many whole demonstrations, drawn at random: figures grow no better by more, and memory has an end."""
+    if len(data) <= JUDGED_AT_MOST:
+        return data
+    numbers, sizes = np.unique(data.demonstration, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(numbers))
+    count = max(2, int(np.searchsorted(sizes[order].cumsum(), JUDGED_AT_MOST, side="right")))
+    return data.select(np.isin(data.demonstration, numbers[order[:count]]))
 
 
 def _check_alike(bundle: ModelBundle, data: Transitions) -> None:

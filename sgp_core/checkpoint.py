@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
@@ -47,7 +48,8 @@ class Checkpoint:
         if name in self.states and now_s - self._kept_s < KEEP_EVERY_S:
             return
         self._kept_s = now_s
-        self.states[name] = state()
+        # A copy: training goes on in the same tensors, and what is written later has to be of one moment.
+        self.states[name] = copy.deepcopy(state())
         self._file.parent.mkdir(parents=True, exist_ok=True)
         partial = self._file.with_suffix(".partial")
         torch.save({"about": self._about, "states": self.states}, partial)

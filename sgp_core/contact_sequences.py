@@ -45,6 +45,7 @@ class Segment(NamedTuple):
     row: int  # which of all first pushes it is
     place: int  # which of the ways leads to where it begins; -1: where the pusher is
     u: Float[ndarray, "T 2"]  # [m; table], at rest after its end
+    cost_m2: float  # of both
     aim: Aim  # where the box is to be after it, for another push to bring it to the goal
 
 
@@ -153,7 +154,7 @@ class ContactSequences:
             if both[k, part] < alone[k, part]:
                 end = Pushes(first.poses[k, part], first.walks[k, part])
                 aim = self._second(end, error[k, part], error_of, goal)
-            found.append(Segment(int(row[k]), int(begin[k]), u, aim))
+            found.append(Segment(int(row[k]), int(begin[k]), u, float(whole[k, part]), aim))
         return found
 
     def after(self, box: Pose, pusher_m: Float[ndarray, "2"], goal: Pose) -> Aim:

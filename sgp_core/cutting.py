@@ -22,6 +22,7 @@ from sgp_core.types import State
 
 # A step that was replaced later than this, as a share of its duration, was carried out.
 CARRIED_OUT = 0.9
+NEVER_ENDED = "a demonstration began here (1) and was never ended (2); it does not count"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,19 +67,30 @@ class Row:
     demonstration: int
 
 
-def demonstrations(marks: Sequence[tuple[float, str]]) -> list[tuple[float, float]]:
-    """Begin and end of each demonstration that was kept.
+def demonstrations(marks: Sequence[tuple[float, str]]) -> tuple[list[tuple[float, float]], list[Rejected]]:
+    """Begin and end of each demonstration that was kept, and what became of the other marks.
 
     Args:
         marks: times and words: `start`, then `stop`, or `discard`. One that was never stopped does not count.
     """
     kept: list[tuple[float, float]] = []
+    others: list[Rejected] = []
     begun_s: float | None = None
+
+    def left(end_s: float, reason: str) -> None:
+        others.append(Rejected(start_s=end_s if begun_s is None else begun_s, end_s=end_s, reason=reason))
+
     for time_s, word in sorted(marks):
         if word == "stop" and begun_s is not None:
             kept.append((begun_s, time_s))
+        elif word == "stop":
+            left(time_s, "a demonstration ended here (2) that had not begun (1)")
+        elif begun_s is not None:
+            left(time_s, "discarded (0)" if word == "discard" else NEVER_ENDED)
         begun_s = time_s if word == "start" else None
-    return kept
+    if begun_s is not None:
+        left(begun_s, NEVER_ENDED)
+    return kept, others
 
 
 def carried_out(steps: Sequence[SentStep], config: CutConfig) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ class Transitions:
         return self.select(~out), self.select(out)
 
     def save(self, path: Path) -> None:
-        """Write an .npz file."""
+        """Write an .npz file, in one step."""
         path.parent.mkdir(parents=True, exist_ok=True)
         header = {
             "schema": SCHEMA,
@@ -126,8 +127,10 @@ class Transitions:
             "step_duration_s": self.step_duration_s,
             "provenance": self.provenance,
         }
-        with path.open("wb") as file:  # a file object, because savez adds .npz to a bare name
+        partial = path.with_name(f"{path.name}.partial")
+        with partial.open("wb") as file:  # a file object, because savez adds .npz to a bare name
             np.savez_compressed(file, header=np.array(json.dumps(header)), **{n: getattr(self, n) for n in ARRAYS})
+        os.replace(partial, path)
 
     @classmethod
     def load(cls, path: Path) -> Transitions:

@@ -27,6 +27,7 @@ BUDGET_SHARE = 0.6
 PATIENCE_STEPS, NEARER_M = 10, 0.001
 # Lengths of a led step that are tried, and how far it goes towards the longest one that stays inside.
 STRETCHES, WITHIN = 6, 0.98
+CHOICES = 2  # times as many first pushes as wanted are compared again, because the box has moved meanwhile
 BREAK_STEPS = 2  # longer ones between two plans do not count
 
 
@@ -221,7 +222,9 @@ class Controller:
         looked = self._recent(state, carry)
         if self._mpc.rate_hz * step_s <= 1.0 or carry.u is None or not executed or not 0.0 <= begun_s < latest_s:
             whole = len({found.part for found in looked}) == parts > 1
-            return Search(among=tuple(row for found in looked for row in found.shortlist) if whole else ())
+            listed = sorted((one for found in looked for one in found.shortlist), key=lambda one: one.cost_m2)
+            best = listed[: CHOICES * self._planner.config.sequences]
+            return Search(among=tuple(one.row for one in best) if whole else ())
         if parts == 1:
             return Search(choose=False)
         return Search(choose=False, look=(looked[-1].part + 1) % parts if looked else 0)

@@ -36,7 +36,7 @@ from sgp_core.graph import DescentGraph, check_device
 from sgp_core.iteration import Descent, begin, iteration_of, some_of
 from sgp_core.prediction import Outlook
 from sgp_core.safety import region_of
-from sgp_core.types import ANYWHERE, Aim, Goal, Plan, PlanStatus, Search, State
+from sgp_core.types import ANYWHERE, Aim, Goal, Listed, Plan, PlanStatus, Search, State
 
 # Iterations per call of TorchScript.
 BURST, BUDGET_BURST = 10, 2
@@ -143,7 +143,7 @@ class Planner:
         # Random ones are drawn in any case, so that what is drawn later does not depend on settings.
         others, random = [], [stay(state.x[-2:], u) for u in self._random(generator)]
         roll = self._iteration.dynamics.roll
-        shortlist: tuple[int, ...] = ()
+        shortlist: tuple[Listed, ...] = ()
         warm = self._candidates.again(state, warm_start, from_m)
         if search.choose or warm is None:
             others = self._candidates.from_sides(state, goal, roll, search.among) or random

@@ -55,8 +55,10 @@ class PusherReference:
         self._last_step_s = -math.inf  # stamp of the last accepted step
         self._engaged = False  # a step was accepted since start, enable or clear
         self._silence_s = math.inf  # age of the last measurement, counted on by update()
+        self._measured_s = -math.inf  # when that was, on the clock of the stamps
         self._updated_s: float | None = None  # steady time of the last update
         self._now_s = -math.inf  # its time on the clock of the stamps
+        self.dropped = 0  # lines that were not ended: after a pause, or a jump of the clock
         self._told_m: Float[ndarray, "2"] | None = None  # where the arm's command was then, if behind the reference
         self._behind_m = 0.0  # and how far
 
@@ -74,7 +76,7 @@ class PusherReference:
         if not np.isfinite(pusher_m).all():
             return
         self.measured_m = np.array(pusher_m, dtype=float)
-        self._silence_s = max(age_s, 0.0)
+        self._silence_s, self._measured_s = max(age_s, 0.0), now_s - age_s
         if not self._line:
             self._line.restart(now_s, self.measured_m)
 
@@ -119,10 +121,10 @@ class PusherReference:
                 [m; table]; None: it is to be at the reference.
         """
         # A pause of this process (not of the sensor) must not look like silence: samples may be waiting to be read.
-        # Nothing is commanded during such a pause, so counting at most two periods of it costs no safety.
+        # What exceeds a pause is not counted: nothing is commanded then.
         passed_s = 0.0 if self._updated_s is None else steady_s - self._updated_s
         self._updated_s = steady_s
-        self._silence_s += min(max(passed_s, 0.0), 2.0 / self.config.output_rate_hz)
+        self._silence_s += min(max(passed_s, 0.0), self._pause_s)
         self._arrive_at(now_s)
         self._line.forget(now_s - max(HISTORY_S, self.config.step_timeout_s))
         if self.measured_m is None or self.fault is not None:
@@ -169,7 +171,7 @@ class PusherReference:
 
     def clear_fault(self, now_s: float) -> Fault | None:
         """Stand at the measured position and take steps planned from now on; refused while it is not known."""
-        if not self.fresh:
+        if not self.fresh_at(now_s):
             return Fault(
                 reason=Reason.NO_PUSHER, text="the measured pusher position is not known; start the pusher source"
             )
@@ -184,6 +186,7 @@ class PusherReference:
 
         One that stands and has not been measured for a while stays where it is.
         """
+        self._arrive_at(now_s)
         self.fault, self._engaged = fault, False
         moving = self._line.under_way(now_s) or self._behind_m > BEHIND_M
         if self.measured_m is not None and (self.fresh or moving):
@@ -213,6 +216,10 @@ class PusherReference:
         """Whether the measured position is known and young enough to move by."""
         return self.measured_m is not None and self._silence_s <= self.config.pusher_timeout_s
 
+    def fresh_at(self, now_s: float) -> bool:
+        """The same for whoever asks between two updates, between which this process may have been stopped for long."""
+        return self.fresh and now_s - self._measured_s <= self.config.pusher_timeout_s
+
     def condition(self) -> Fault:
         """RUNNING when a step would be executed, else what stands in the way."""
         if self.fault is not None:
@@ -232,14 +239,18 @@ class PusherReference:
 
     def _arrive_at(self, now_s: float) -> None:
         """Let the reference come to now, whoever calls first after a pause: along its line, but never in a jump."""
-        pause_s = max(PAUSE_S, 3.0 / self.config.output_rate_hz)
-        if now_s < self._now_s - FUTURE_TOLERANCE_S and self._line:
-            # The clock of the stamps was set back (a recording started again): stand, and forget what was stamped.
+        set_back = now_s < self._now_s - FUTURE_TOLERANCE_S and bool(self._line)
+        if set_back or (now_s > self._now_s + self._pause_s and self._line.under_way(self._now_s)):
+            self.dropped += math.isfinite(self._now_s) and self._line.under_way(self._now_s)
             self._line.restart(now_s, self._at(self._now_s))
+        if set_back:
+            # A recording started again: forget what was stamped.
             self._last_step_s, self._engaged = -math.inf, False
-        elif now_s > self._now_s + pause_s and self._line.under_way(self._now_s):
-            self._line.restart(now_s, self._at(self._now_s))
         self._now_s = now_s
+
+    @property
+    def _pause_s(self) -> float:
+        return max(PAUSE_S, 3.0 / self.config.output_rate_hz)
 
     def _draw(self, now_s: float, end_s: float, end_m: Float[ndarray, "2"]) -> None:
         self._line.draw(now_s, end_s, end_m, self.config.speed_limit_mps)

@@ -82,6 +82,13 @@ class Goal:
         return cls(markers_m=layout.markers_at(x_m, y_m, yaw_rad))
 
 
+class Listed(NamedTuple):
+    """A first push that a later plan may choose."""
+
+    row: int  # which of all
+    cost_m2: float  # of the best pair that begins with it, when it was looked at
+
+
 class Aim(NamedTuple):
     """Where pushes are to bring the box, for others to follow."""
 
@@ -110,7 +117,7 @@ class Plan:
     solve_s: float
     lead: Float[ndarray, "2"] | None = None  # on a walk: the step to send, which a next plan will cut short [m]
     aim: Aim = AT_GOAL  # of its pushes
-    shortlist: tuple[int, ...] = ()  # first pushes that a later plan may choose among, see `Search`
+    shortlist: tuple[Listed, ...] = ()  # first pushes that a later plan may choose among, see `Search`
 
     @property
     def from_m(self) -> Float[ndarray, "2"] | None:
@@ -159,7 +166,7 @@ class Looked(NamedTuple):
 
     parts: int  # of how many
     part: int
-    shortlist: tuple[int, ...]  # its best first pushes
+    shortlist: tuple[Listed, ...]  # its best first pushes
 
 
 @dataclass(frozen=True, kw_only=True)

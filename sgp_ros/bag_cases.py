@@ -29,6 +29,7 @@ def bag_cases(
     count: int,
     seed: int,
     goal: Goal | None = None,
+    remark: Callable[[str], None] = lambda _: None,
     tell: Callable[[int], None] = lambda _: None,
 ) -> list[Case]:
     """States, goals and warm starts of the plans in a bag.
@@ -41,6 +42,7 @@ def bag_cases(
         count: at most so many, evenly over the run.
         seed: of the random restarts.
         goal: from the start, for a recording whose goal was a parameter.
+        remark: called with each thing that is to be known of the bag, such as that it ends early.
         tell: called now and then with the number of messages read.
 
     Raises:
@@ -49,6 +51,8 @@ def bag_cases(
     log = Log(bundle)
     with Bag(path) as bag:
         recorded = read(bag, reading, tell, log.takers)
+    for words in (*recorded.remarks, *dict.fromkeys(log.refused)):
+        remark(words)
     found = _all(log, recorded, bundle, mpc, seed, goal)
     if len(found) < 4:  # two to tune by, two to compare on
         raise InputError(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from sgp_core.errors import InputError
 
-# Stamps of markers and steps this far apart on arrival come from two clocks.
+# Stamps of markers and steps, or marks, this far apart on arrival come from two clocks.
 CLOCKS_APART_S = 0.5
 
 
 class BagClock:
-    """Whether the stamps of the samples keep time with the recorder, and with the stamps of the steps."""
+    """Whether the stamps of the samples keep time with the recorder, and with those of steps and marks."""
 
     def __init__(self) -> None:
         self.late_s: dict[str, list[float]] = {}  # by topic, on arrival
@@ -31,26 +33,35 @@ class BagClock:
         self._last[topic] = (stamp_s, received_s)
         self.late_s.setdefault(topic, []).append(received_s - stamp_s)
 
-    def check(self, bag: str, steps_late_s: list[float]) -> list[str]:
+    def check(self, bag: str, others_late_s: Mapping[str, list[float]], *, by_receipt: bool) -> list[str]:
         """What is to be told of the clock.
 
         Args:
             bag: its name, for the words.
-            steps_late_s: how late each step was on arrival [s].
+            others_late_s: of the steps, and whatever else has stamps of its own, how late each was on arrival [s].
+            by_receipt: samples count as measured when they were recorded, whatever their stamps say.
 
         Raises:
-            InputError: samples and steps are of different clocks.
+            InputError: they are of another clock than the samples.
         """
         remedy = "set stamp_source: receive in --params-file"
-        told = [f"{self.jump}; if the clock was set, {remedy}"] if self.jump else []
-        if not (self.late_s and steps_late_s):
+        told = [f"{self.jump}; if the clock was set, {remedy}"] if self.jump and not by_receipt else []
+        if not self.late_s:
             return told
-        samples_late_s = np.concatenate([np.array(late_s) for late_s in self.late_s.values()])
-        apart_s = float(np.median(samples_late_s) - np.median(steps_late_s))
-        if abs(apart_s) > CLOCKS_APART_S:
+        samples_late_s = 0.0 if by_receipt else float(np.median(np.concatenate(list(self.late_s.values()))))
+        for name, late_s in others_late_s.items():
+            apart_s = samples_late_s - float(np.median(late_s)) if late_s else 0.0
+            if abs(apart_s) <= CLOCKS_APART_S:
+                continue
+            if by_receipt:
+                raise InputError(
+                    f"{bag}: the stamps of the {name} are {-apart_s:+.2f} s old on arrival, as from another clock than"
+                    " the recorder's, and stamp_source is receive; set the clocks (chrony) and record again, or set"
+                    " stamp_source: header if the markers are of the same clock"
+                )
             why = self.jump or (
-                f"the stamps of the markers are {apart_s:+.2f} s older on arrival than those of the steps, as from"
+                f"the stamps of the markers are {apart_s:+.2f} s older on arrival than those of the {name}, as from"
                 " another clock"
             )
-            raise InputError(f"{bag}: {why}; {remedy}")
+            raise InputError(f"{bag}: {why}; {remedy}, or set the clocks (chrony) and record again")
         return told

@@ -177,8 +177,8 @@ def read(
         if topic in others.takers:
             others.take(topic, message, received_s)
     _conclude(bag, follower, set(clock.late_s))
-    if reading.mocap.stamp_source == "header":
-        recorded.remarks += clock.check(f"bag {bag.path}", others.steps_late_s)
+    by_receipt = reading.mocap.stamp_source == "receive"
+    recorded.remarks += clock.check(f"bag {bag.path}", others.late_s, by_receipt=by_receipt)
     return recorded
 
 
@@ -187,7 +187,7 @@ class _Others:
 
     def __init__(self, bag: Bag, reading: Reading, recorded: Recorded, more: Mapping[str, Take]) -> None:
         self._recorded = recorded
-        self.steps_late_s: list[float] = []  # on arrival
+        self.late_s: dict[str, list[float]] = {"steps": [], "marks of demonstrations": []}  # on arrival
         self.takers: dict[str, list[Take]] = {}
         for name, take in (("step", self._take_step), ("demonstration", self._take_mark), *more.items()):
             if (topic := resolved(name, reading.namespace)) in bag.topics:
@@ -207,10 +207,12 @@ class _Others:
             self._recorded.counts["steps of another frame, or not finite"] += 1
         else:
             self._recorded.steps.append(SentStep(stamp_s=found[0], u=found[1]))
-            self.steps_late_s.append(received_s - found[0])
+            self.late_s["steps"].append(received_s - found[0])
 
-    def _take_mark(self, message: Any, _received_s: float) -> None:
-        self._recorded.marks.append((convert.seconds(message.stamp), str(message.frame_id)))
+    def _take_mark(self, message: Any, received_s: float) -> None:
+        stamp_s = convert.seconds(message.stamp)
+        self._recorded.marks.append((stamp_s, str(message.frame_id)))
+        self.late_s["marks of demonstrations"].append(received_s - stamp_s)
 
 
 def _conclude(bag: Bag, follower: Follower, heard: set[str]) -> None:

@@ -173,7 +173,8 @@ class Bag:
             for connection, received_ns, data in self._reader.messages(connections):
                 yield Raw(connection.topic, received_ns, data)
         except Exception as error:  # the index is sound, a part behind it is not
-            self.damage = f"reading ended early: {error}"
+            early = f"reading ended early: {error}"
+            self.damage = "; ".join([self.damage] * bool(self.damage) + [early] * (early not in self.damage))
 
 
 def _check_index(path: Path, files: list[Path]) -> dict[str, Any]:

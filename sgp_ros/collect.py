@@ -34,8 +34,11 @@ def collect_command(
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="one setting, such as anywhere=0.2 or friction=0.5; repeatable")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file that is there")] = False,
 ) -> None:
     """Let the simulated demonstrator push the box about; its goals are drawn at random. About 7.5 transitions each."""
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists already; give another file with --out, or --overwrite to replace it")
     config, sim = settings_of(settings, pairs(sets))
     config = config.replaced(demonstrations=demonstrations, seed=seed)
     box = MarkerLayout.load(layout or share_path("config", "layout.yaml"))

@@ -76,7 +76,7 @@ def from_bag(
         recorded = _read(path, reading)
         at_steps = not resample and _by_steps(recorded, config)
         found: list[Row] = []
-        rejected: list[Rejected] = []
+        rejected = demonstrations(recorded.marks)[1]
         # What a state between two samples needs may lie just beyond a mark.
         for states, sent in _marked(recorded, config.gap_s if at_steps else 0.0):
             first = [*rows, *found][-1].demonstration + 1 if rows or found else 0
@@ -126,13 +126,13 @@ def _marked(recorded: Recorded, around_s: float = 0.0) -> list[tuple[list[State]
             [state for state in recorded.states if begin - around_s <= state.stamp_s <= end + around_s],
             [step for step in recorded.steps if begin <= step.stamp_s < end],
         )
-        for begin, end in demonstrations(recorded.marks)
+        for begin, end in demonstrations(recorded.marks)[0]
     ]
 
 
 def _tell(path: Path, recorded: Recorded, at_steps: bool, rows: list[Row], rejected: list[Rejected]) -> None:
     began_s = min(state.stamp_s for state in recorded.states)
-    marked = f"; {len(demonstrations(recorded.marks))} demonstrations marked and kept" if recorded.marks else ""
+    marked = f"; {len(demonstrations(recorded.marks)[0])} demonstrations marked and kept" if recorded.marks else ""
     kind = f"at {sum(len(steps) for _, steps in _marked(recorded))} steps" if at_steps else "every step_duration_s"
     console.print(
         escape(

@@ -132,7 +132,7 @@ class Inputs:
         if pusher is None or steady_s - self._pusher_received_s > PUSHER_STATE_TIMEOUT_S:
             text = self._pusher_error or f"no pusher_state for {PUSHER_STATE_TIMEOUT_S:g} s; is pusher_node running?"
             return Fault(reason=Reason.NO_PUSHER, text=text)
-        if abs(pusher.step_duration_s - self._step_duration_s) > 1e-6:
+        if not abs(pusher.step_duration_s - self._step_duration_s) <= 1e-6:  # and not if it is NaN
             text = (
                 f"pusher_node has step_duration_s = {pusher.step_duration_s:g}, the bundle was trained with"
                 f" {self._step_duration_s:g}; start pusher_node with the bundle's"

@@ -13,6 +13,7 @@ from sgp_ros.planning import Job
 
 TIMES_KEPT = 1000
 EXPECTED_FROM = 15
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 NAN = float("nan")
 
 
@@ -91,7 +92,9 @@ class PlanRecord:
 
 
 def _spread(name: str, times_s: deque[float]) -> dict[str, float]:
-    times_ms = np.array(times_s) * 1e3 if times_s else np.array([NAN])
-    p50, p95, p99 = (float(v) for v in np.percentile(times_ms, [50.0, 95.0, 99.0]))
-    last, most = float(times_ms[-1]), float(times_ms.max())
-    return {name: last, f"{name}_p50": p50, f"{name}_p95": p95, f"{name}_p99": p99, f"{name}_max": most}
+    if not times_s:
+        return dict.fromkeys((name, *(f"{name}_{of}" for of in (*SHARES, "max"))), NAN)
+    # Sorted once: with every plan this is asked for twice, and np.percentile would take a millisecond of it.
+    ordered = np.sort(np.array(times_s)) * 1e3
+    shares = {f"{name}_{of}": float(ordered[round(share * (len(ordered) - 1))]) for of, share in SHARES.items()}
+    return {name: times_s[-1] * 1e3, **shares, f"{name}_max": float(ordered[-1])}

@@ -77,16 +77,24 @@ def play(path: Path, reading: Reading, *, rate: float, step: bool, loop: bool) -
             topics = {topic: bag.topics[topic] for topic in (*measured, *goals)}
             player = _Player(node, topics, {*goals, TF_STATIC})
             player.wait_until_ready()
-            if bag.damage:
-                console.print(f"[yellow]note:[/] {escape(bag.damage)}")
-            again = True
+            told, again = _tell(bag, ""), True
             while again and not asked.is_set():
                 led = Follower(reading) if step else None
                 _once(player, bag, set(topics), rate=rate, follower=led, asked=asked)
+                told = _tell(bag, told)  # some is only found on the way
                 again = loop
     finally:
         node.destroy_node()
         context.try_shutdown()
+
+
+def _tell(bag: Bag, told: str) -> str:
+    """What could not be read of a bag, if that is news."""
+    wrong = [f"{count} messages of {topic} cannot be decoded" for topic, count in bag.malformed.items()]
+    words = "; ".join([bag.damage] * bool(bag.damage) + wrong)
+    if words != told:
+        console.print(f"[yellow]note:[/] {escape(words)}")
+    return words
 
 
 def _once(

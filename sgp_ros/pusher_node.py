@@ -38,6 +38,7 @@ class PusherNode(SgpNode):
         self._arm = Arm(self.settings.get(PusherConfig), own.kind)
         self._arm.reference.enabled = own.enabled
         self._step_stamp_ns = 0
+        self._dropped = 0  # of the reference's lines, as far as it is known here
         self._reported: tuple[object, ...] = ()
         self._report_at_s = 0.0
         self._counts: Counter[str] = Counter()
@@ -80,7 +81,7 @@ class PusherNode(SgpNode):
         step = convert.step_from_msg(message)
         refused = step if isinstance(step, Fault) else self._arm.step(*step, now_s)
         if refused is None:
-            self._step_stamp_ns = convert.stamp_ns(message.header.stamp)
+            self._step_stamp_ns, self._dropped = convert.stamp_ns(message.header.stamp), self._arm.reference.dropped
             self._counts["steps"] += 1
             self._output.step(now_s, self._arm, stop=not (message.vector.x or message.vector.y))
         else:
@@ -106,8 +107,8 @@ class PusherNode(SgpNode):
 
     def _on_tick(self) -> None:
         now_s, steady_s = self.now_s(), self.steady_s()
-        if now_s <= 0.0:
-            return  # use_sim_time, and /clock has not spoken yet
+        if now_s <= 0.0 and self._arm.reference.measured_m is None:
+            return  # use_sim_time, and /clock has not spoken yet; later, an arm in motion has to be stopped
         self._arm.connected = self._output.connected
         if self.settings.changed():
             self._arm.reference.configure(self.settings.get(PusherConfig), now_s)
@@ -115,6 +116,10 @@ class PusherNode(SgpNode):
                 self._output.step(now_s, self._arm)
         passed_s, self._ticked_s = steady_s - self._ticked_s, steady_s
         self._arm.tick(now_s, steady_s)
+        if self._arm.reference.dropped != self._dropped:
+            # mpc_node predicts what the pusher does, and an arm that takes steps carries them out by itself.
+            self._dropped, self._step_stamp_ns = self._arm.reference.dropped, 0
+            self._output.step(now_s, self._arm, stop=True)
         self._output.tick(now_s, passed_s, self._arm)
         if steady_s >= self._report_at_s or self._condition() != self._reported:
             self._publish_state()
@@ -164,8 +169,10 @@ class PusherNode(SgpNode):
 
     def _on_stop(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Whoever calls this first has nothing to look up: it works in every state, and stays until it is cleared."""
-        if self._arm.reference.fault is None:
-            text = "stopped by a call of ~/stop; call ~/clear_fault to go on"
+        fault = self._arm.reference.fault
+        if fault is None or fault.reason != Reason.STOPPED:
+            before = f"; latched before: {fault.reason}: {fault.text}" if fault else ""
+            text = f"stopped by a call of ~/stop; call ~/clear_fault to go on{before}"
             self._arm.reference.latch(Fault(reason=Reason.STOPPED, text=text), self.now_s())
         response.success, response.message = True, "stopped and latched; ~/clear_fault lets it move again"
         self._publish_state()
@@ -204,7 +211,7 @@ class PusherNode(SgpNode):
 
     def close(self) -> bool:
         """Come to rest within the caps, in place and at the height of now: nobody watches a way up any more."""
-        if self.now_s() <= 0.0:
+        if self.now_s() <= 0.0 and self._arm.reference.measured_m is None:
             return True
         self._arm.reference.set_enabled(False, self.now_s())
         deadline_s, rested_s = self.steady_s() + BRAKE_LIMIT_S, 0.0

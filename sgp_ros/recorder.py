@@ -6,8 +6,9 @@ which for the 800 messages/s of one rig costs half a core, taken from the loop t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -42,8 +43,19 @@ class Received:
 
 @dataclass(kw_only=True)
 class _Channel:
-    subscription: Subscription
     kind: type[Any]
+    subscriptions: list[Subscription] = field(default_factory=list)
+    reliable: bool = True
+    latched: bool = True
+    sent_ns: deque[int] = field(default_factory=lambda: deque(maxlen=4 * DEPTH))  # of the last messages, by the sender
+
+    def is_news(self, sent_ns: int) -> bool:
+        """Whether no other of the subscriptions has brought it."""
+        if len(self.subscriptions) > 1:
+            if sent_ns in self.sent_ns:
+                return False
+            self.sent_ns.append(sent_ns)
+        return True
 
 
 class Recorder:
@@ -67,38 +79,50 @@ class Recorder:
         self._writer = writer
 
     def look_for_topics(self) -> None:
-        """Subscribe to every topic that has a publisher by now."""
+        """Subscribe to every topic that has a publisher by now, so that all of its publishers are heard."""
         for topic, types in self._node.get_topic_names_and_types():
             wanted = topic.startswith(self._namespace) or topic in self._topics
-            known = topic in self._channels or topic in self.left_out
-            publishers = self._node.get_publishers_info_by_topic(topic) if wanted and not known else []
+            look = wanted and topic not in self.left_out
+            publishers = self._node.get_publishers_info_by_topic(topic) if look else []
             if publishers:
                 reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in publishers)
                 latched = all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in publishers)
                 try:
-                    self._channels[topic] = self._subscribe(topic, types[0], reliable, latched)
+                    self._hear(topic, types[0], reliable, latched)
                 except (InputError, AttributeError, ValueError) as error:  # one of many must not end the recording
                     self.left_out[topic] = str(error)
 
-    def _subscribe(self, topic: str, type_name: str, reliable: bool, latched: bool) -> _Channel:
-        kind = message_class(type_name)
+    def _hear(self, topic: str, type_name: str, reliable: bool, latched: bool) -> None:
+        channel = self._channels.get(topic)
+        if channel is None:
+            channel = _Channel(kind=message_class(type_name))
+            self._writer.add_topic(topic, type_name, reliable=reliable, latched=latched)
+            self._channels[topic] = channel
+        elif reliable >= channel.reliable and latched >= channel.latched:
+            return
+        # A publisher that came later promises less, as RViz does for goals: a second subscription asks for less, too.
+        channel.reliable, channel.latched = channel.reliable and reliable, channel.latched and latched
+        channel.subscriptions.append(self._subscribe(topic, channel.kind, channel.reliable, channel.latched))
+
+    def _subscribe(self, topic: str, kind: type[Any], reliable: bool, latched: bool) -> Subscription:
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
             depth=DEPTH,
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
-        self._writer.add_topic(topic, type_name, reliable=reliable, latched=latched)
-        subscription = self._node.create_subscription(kind, topic, _never_called, profile, raw=True)
-        return _Channel(subscription=subscription, kind=kind)
+        return self._node.create_subscription(kind, topic, _never_called, profile, raw=True)
 
     def poll(self) -> Iterator[Received]:
         """Record and return everything that has come in since the last call, topic by topic."""
-        for topic, channel in self._channels.items():
-            handle = channel.subscription.handle
+        pairs = [(topic, channel, of) for topic, channel in self._channels.items() for of in channel.subscriptions]
+        for topic, channel, subscription in pairs:
+            handle = subscription.handle
             with handle:
                 while (taken := handle.take_message(channel.kind, True)) is not None:
                     raw, info = bytes(taken[0]), taken[1]
+                    if not channel.is_news(int(info["source_timestamp"])):
+                        continue
                     received_ns = int(info["received_timestamp"])
                     self._writer.write(topic, received_ns, raw)
                     yield Received(topic=topic, received_ns=received_ns, kind=channel.kind, raw=raw)

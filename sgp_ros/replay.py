@@ -40,6 +40,7 @@ from sgp_ros.rig_files import values_of
 
 TOLERANCE_M = 1e-3
 SHOWN = 8
+FILES = ("replay.json", "replay.png", "report.md")
 # Settings that ask for another schedule and search than the recorded ones.
 SCHEDULING = {
     "iterations", "sigmas", "budget_ms", "device", "contacts_per_side", "sequences", "search_parts", "rate_hz",
@@ -56,6 +57,7 @@ def replay(
     ] = "",
     seed: Annotated[int | None, typer.Option(min=0, help="mpc_node's parameter `seed`, if it had one")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="a setting to try, such as beta=0.1")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files in --out that are there")] = False,
     namespace: NamespaceOption = "sgp",
     mocap: MocapOption = "",
     arm: ArmOption = "",
@@ -70,6 +72,8 @@ def replay(
     result. With --set one sees where another setting would have decided otherwise. Give --mocap, --arm, --table,
     --pusher and --params-file as they were given to the launch file.
     """
+    if out:
+        _check_free(out, overwrite)
     torch.set_num_threads(1)
     given = {"mocap": mocap, "arm": arm, "table": table, "pusher": pusher, "layout": layout, "params_file": params_file}
     given |= {"namespace": namespace, "bundle": bundle, "goal": goal}
@@ -120,6 +124,12 @@ def replay(
     _print(found, compared, remarks)
     if out:
         _write(out, found, compared, recorded)
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    there = [name for name in FILES if (out / name).exists()]
+    if there and not overwrite:
+        raise InputError(f"{out} holds {', '.join(there)} already; give another --out, or --overwrite to replace it")
 
 
 def node_settings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -27,7 +27,7 @@ from sgp_ros.metrics_table import metrics_table, rows
 from sgp_ros.options import pairs
 
 INTERRUPTED = 130
-OWN_FILES = ("checkpoint.pt", "events.out.tfevents.*", "training.png", "report.md")  # of a training, in its log folder
+CURVES = "events.out.tfevents.*"
 console = Console(highlight=False)
 
 
@@ -43,7 +43,10 @@ def train(
         Path | None, typer.Option(help="folder for TensorBoard, report.md and training.png  [default: OUT/training]")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace the bundle, or the interrupted training, that is there")
+        bool,
+        typer.Option(
+            "--overwrite", help="replace the bundle, or the interrupted training of other settings, that is there"
+        ),
     ] = False,
 ) -> None:
     """Train dynamics and score, measure them on demonstrations held out, write a verified bundle.
@@ -59,11 +62,11 @@ def train(
     if (out / INDEX).exists() and not overwrite:
         raise InputError(f"{out} holds a bundle already; give another folder with --out, or --overwrite to replace it")
     transitions = Transitions.load(data)
-    if overwrite:  # and nothing else that may lie there
-        for old in (file for pattern in OWN_FILES for file in log.glob(pattern)):
-            old.unlink()
     about = {"data": transitions.sha256, "device": device, **config.to_dict()}
-    checkpoint = Checkpoint(log / "checkpoint.pt", about)
+    replaced, given_up = _curves(log)
+    checkpoint = _checkpoint(log / "checkpoint.pt", about, overwrite)
+    if not checkpoint.steps:
+        _remove(given_up)
     if checkpoint.steps:
         told = ", ".join(f"{name} after step {step}" for name, step in checkpoint.steps.items())
         console.print(f"going on with an interrupted training: {told}")
@@ -81,7 +84,33 @@ def train(
         for number, handler in before.items():
             signal.signal(number, handler)
     checkpoint.remove()
+    _remove(replaced)  # only now: what was there was good until its successor stood
     _report(log, out, bundle, checks, time.perf_counter() - began_s)
+
+
+def _checkpoint(file: Path, about: dict[str, Any], overwrite: bool) -> Checkpoint:
+    try:
+        return Checkpoint(file, about)
+    except InputError:
+        if not overwrite:
+            raise
+        file.unlink()
+        return Checkpoint(file, about)
+
+
+def _curves(log: Path) -> tuple[list[Path], list[Path]]:
+    """TensorBoard's files of the bundle that is there, and of a training that never ended."""
+    curves, report = list(log.glob(CURVES)), log / "report.md"  # which is the last that a training writes
+    ended_s = report.stat().st_mtime if report.exists() else 0.0
+    return (
+        [file for file in curves if file.stat().st_mtime <= ended_s],
+        [file for file in curves if file.stat().st_mtime > ended_s],
+    )
+
+
+def _remove(files: list[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
 
 
 def _device(name: str) -> str:

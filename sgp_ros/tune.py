@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,7 +147,8 @@ def _bag_judge(
     if models.layout.names != reading.layout.names:
         raise InputError(f"the bundle has the markers {models.layout.names}, the layout {reading.layout.names}")
     goal = find_goal(given["goal"]).goal(models.layout) if given["goal"] else None
-    cases = bag_cases(bag, reading, models, mpc, count=decisions, seed=seed, goal=goal)
+    told = functools.partial(console.print, style="yellow", markup=False)
+    cases = bag_cases(bag, reading, models, mpc, count=decisions, seed=seed, goal=goal, remark=told)
     judge = BagJudge(path, models, base.replaced(device="cpu"), mpc, cases, {"bag": bag.name})
     return judge, cases[0].goal
 

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from sgp_core import check_data
 from sgp_core.bundle import load_bundle
 from sgp_core.check_config import CheckConfig, Verdict
 from sgp_core.check_data import jury_of
@@ -199,7 +200,7 @@ def test_hasty_training_fails_through_the_real_command_and_replaces_an_earlier_r
     assert done.returncode == 1, done.stderr
     told = json.loads((files / "out" / "check.json").read_text())
     assert {check["name"] for check in told["checks"] if check["verdict"] == "fail"} >= SCORE | DYNAMICS
-    assert "the data of the bundle; the 7 demonstrations" in told["data"]
+    assert "the data of the bundle; 7 demonstrations" in told["data"]
     assert "score lands on data" in done.stdout
     assert "fail" in done.stdout
     assert "FAIL: " in (files / "out" / "report.html").read_text()
@@ -211,6 +212,20 @@ def test_the_bundles_own_data_are_split_as_in_training(files, data):
     _, held_out = data.split(0.5, 0)
     assert jury.held_out.sha256 == held_out.sha256
     assert not set(jury.known.demonstration) & set(jury.held_out.demonstration)
+
+
+def test_of_very_many_some_demonstrations_judge(files, data, monkeypatch):
+    monkeypatch.setattr(check_data, "JUDGED_AT_MOST", 20)
+    hasty = load_bundle(files / "hasty")
+    jury = jury_of(hasty, data, seed=5)
+    _, held_out = data.split(0.5, 0)
+    whole = {number: int((held_out.demonstration == number).sum()) for number in np.unique(held_out.demonstration)}
+    for part in (jury.held_out, jury.known):
+        assert len(part) <= 20
+        assert len(np.unique(part.demonstration)) >= 2
+    for number in np.unique(jury.held_out.demonstration):
+        assert (jury.held_out.demonstration == number).sum() == whole[number]
+    assert f"{len(np.unique(jury.held_out.demonstration))} demonstrations that training held out" in jury.remark
 
 
 def test_demonstrations_trained_on_do_not_judge(files, data):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgp_core.cutting import CutConfig, Rejected, SentStep, Track, cut
+from sgp_core.cutting import CutConfig, Rejected, SentStep, Track, cut, demonstrations
 from sgp_core.safety import Fault
 from sgp_core.types import Reason, State
 
@@ -36,6 +36,19 @@ def led(duration_s: float, speed_mps: float = 0.05, period_s: float = 0.01) -> l
 
 def kinds(rejected: list[Rejected]) -> list[str]:
     return [one.reason.split("(")[0].split(":")[0].strip() for one in rejected]
+
+
+def test_every_mark_counts_or_is_told() -> None:
+    words = ["stop", "start", "stop", "start", "start", "discard", "start", "stop", "start"]
+    kept, others = demonstrations([(float(k), word) for k, word in enumerate(words)])
+    assert kept == [(1.0, 2.0), (6.0, 7.0)]
+    told = [(one.start_s, one.end_s, one.reason.split(" (")[0]) for one in others]
+    assert told == [
+        (0.0, 0.0, "a demonstration ended here"),
+        (3.0, 4.0, "a demonstration began here"),
+        (4.0, 5.0, "discarded"),
+        (8.0, 8.0, "a demonstration began here"),
+    ]
 
 
 class TestWithoutSteps:
@@ -69,10 +82,10 @@ class TestWithoutSteps:
         assert rejected[1].start_s == pytest.approx(6.0)
 
     def test_a_gap_is_told_with_the_reason_and_a_long_one_ends_the_demonstration(self) -> None:
-        for gap_s, demonstrations in ((0.5, {7}), (3.0, {7, 8})):
+        for gap_s, numbers in ((0.5, {7}), (3.0, {7, 8})):
             states = [s for s in led(12.0) if not 4.3 < s.stamp_s < 4.3 + gap_s]
             rows, rejected = cut(states, [], [(4.4, BAD)], CutConfig(), first_demonstration=7)
-            assert {row.demonstration for row in rows} == demonstrations
+            assert {row.demonstration for row in rows} == numbers
             (one,) = rejected
             assert one.reason == "BAD_STATE: 2 of 5 markers visible"
             assert one.start_s == pytest.approx(4.0)

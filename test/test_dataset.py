@@ -31,12 +31,12 @@ def from_bag(*words: object) -> str:
     return " ".join(result.output.split())
 
 
-def marks(maker: BagMaker, *said: tuple[float, str]) -> None:
-    """Where demonstrations begin and end, at times after START_S."""
+def marks(maker: BagMaker, *said: tuple[float, str], clock_s: float = 0.0) -> None:
+    """Where demonstrations begin and end, at times after START_S, by a clock that is ahead by `clock_s`."""
     header = "std_msgs/msg/Header"
     maker.writer.add_topic("/sgp/demonstration", header, reliable=True, latched=False)
     for after_s, word in said:
-        sec, nanosec = divmod(round((START_S + after_s) * NS), NS)
+        sec, nanosec = divmod(round((START_S + after_s + clock_s) * NS), NS)
         mark = TYPES.types[header](TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), word)
         maker.raw("/sgp/demonstration", START_S + after_s, bytes(TYPES.serialize_cdr(mark, header)))
 
@@ -242,6 +242,15 @@ class TestKinds:
         from_bag(*words, "--params-file", self.parameters(tmp_path, stamp_source="receive"))
         assert np.abs(Transitions.load(tmp_path / "data.npz").x - before).max() < 3e-3
 
+    def test_a_demonstration_that_was_never_ended_is_told(self, tmp_path: Path) -> None:
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            marks(maker, (-0.1, "start"))
+            pushed(maker, STEPS[:2])
+        words = ["dataset", "from-bag", str(tmp_path / "bag"), "-o", str(tmp_path / "data.npz")]
+        result = CliRunner().invoke(app, words)
+        assert "the reasons are above" in str(result.exception)
+        assert "began here (1) and was never ended (2)" in " ".join(result.output.replace("│", " ").split())
+
 
 class TestRefused:
     """One line with file, topic and remedy; nothing is written."""
@@ -317,6 +326,16 @@ class TestRefused:
             pushed(maker, STEPS[:2], frame=frame)
         words = self.refused(tmp_path)
         assert "jump by -20.00 s, 0.9 s after the first sample; set stamp_source: receive" in words
+
+    def test_marks_of_another_clock(self, tmp_path: Path) -> None:
+        """Misplaced by a second they would let in what was discarded."""
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            marks(maker, (-0.1, "start"), (2.1, "stop"), clock_s=3.0)
+            pushed(maker, STEPS[:2])
+        words = self.refused(tmp_path)
+        assert "+3.00 s older on arrival than those of the marks of demonstrations, as from another clock" in words
+        file = TestKinds.parameters(tmp_path, stamp_source="receive")
+        assert "marks of demonstrations are -3.00 s old on arrival" in self.refused(tmp_path, "--params-file", file)
 
     def test_nobody_moved_anything(self, tmp_path: Path) -> None:
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:

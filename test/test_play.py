@@ -15,6 +15,7 @@ pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source
 from bag_maker import START_S, BagMaker, pushed
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseStamped
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from ros_graph import Graph
 
@@ -23,6 +24,7 @@ from sgp_ros import convert, messages
 from sgp_ros.bag_states import Reading, read
 from sgp_ros.bags import Bag
 from sgp_ros.mocap_settings import load_layout
+from sgp_ros.running import LATCHED_QOS, SENSOR_QOS
 
 LAYOUT = load_layout("")
 MANY_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -144,6 +146,24 @@ class TestRecord:
                 assert len(list(bag.messages({"/sgp/recorded"}))) == 100
                 assert len(list(bag.messages({"/vrpn_mocap/marker1/pose"}))) == 100
                 assert bool(bag.damage) == (number == signal.SIGKILL)
+
+    def test_a_publisher_that_promises_less_and_comes_later_is_heard_too(self, graph: Graph, tmp_path: Path) -> None:
+        """Goals of a program that stay for those who come later, then one of RViz, which does not."""
+        first = graph.probe.create_publisher(PoseStamped, "goal_pose", LATCHED_QOS)
+        first.publish(messages.pose_to_msg(START_S, 0.1, 0.0))
+        graph.run("record", *command("record", "--out", tmp_path / "bag", "--mocap", "vrpn_mocap"))
+        graph.wait("the recorder", lambda: first.get_subscription_count() == 1)
+        quiet = PublisherEventCallbacks(use_default_callbacks=False)  # rclpy's tells of the first subscription, loudly
+        late = graph.probe.create_publisher(PoseStamped, "goal_pose", SENSOR_QOS, event_callbacks=quiet)
+        graph.wait("the recorder", lambda: late.get_subscription_count() == 1 and first.get_subscription_count() == 2)
+        for k in range(5):
+            first.publish(messages.pose_to_msg(START_S, 0.2, 0.1 * k))
+            late.publish(messages.pose_to_msg(START_S, 0.3, 0.1 * k))
+            time.sleep(0.2)
+        assert graph.stop("record", signal.SIGINT)[0] == 0, graph.output("record")
+        with Bag(tmp_path / "bag") as bag:
+            found = sorted(message.pose.position.x for _, _, message in bag.messages({"/sgp/goal_pose"}))
+        assert found == [0.1] + [0.2] * 5 + [0.3] * 5
 
     def test_silence_and_an_old_bag_are_told(self, graph: Graph, tmp_path: Path) -> None:
         (tmp_path / "old").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sgp_core.planner import Planner
 from sgp_core.safety import region_of
 from sgp_core.share import share_path
 from sgp_core.sim.rig import Rig, clearance
-from sgp_core.types import Goal, Plan, Reason, Search, State
+from sgp_core.types import Aim, Goal, Plan, Reason, Search, State
 from sgp_core.way_round import way_round
 
 PARTS = 5
@@ -47,12 +48,15 @@ class Asked(Planner):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.searches: list[Search] = []
+        self.aims: list[tuple[Aim | None, Aim]] = []  # given, and of the plan
         self.lasts = 1.0 / RATE_HZ
 
     def plan(self, *args: Any, **how: Any) -> Plan:
         assert how["search"].lasts == min(1.0, self.lasts)
         self.searches.append(dataclasses.replace(how["search"], lasts=1.0, left=1.0))
-        return super().plan(*args, **how)
+        plan = super().plan(*args, **how)
+        self.aims.append((how["aim"], plan.aim))
+        return plan
 
 
 def test_a_choice_per_step_and_parts_of_a_search_in_between(bundle: ModelBundle, goal: Goal) -> None:
@@ -65,11 +69,26 @@ def test_a_choice_per_step_and_parts_of_a_search_in_between(bundle: ModelBundle,
     assert [k for k, search in enumerate(asked) if search.choose] == [0, 10, 20]
     assert [search.look for search in asked[1:10]] == [0, 1, 2, 3, 4, 0, 1, 2, 3]
     assert asked[0].among == ()  # nothing is known yet: all
-    assert len(asked[10].among) == len(carry.looked) * CONFIG.sequences
     assert sorted(found.part for found in carry.looked) == list(range(PARTS))
-    assert sorted(asked[10].among) == sorted(row for found in carry.looked for row in found.shortlist)  # nothing moves
+    # Nothing moves, so what was found in the step before is found again: the best of all parts are compared.
+    found = sorted((one for part in carry.looked for one in part.shortlist), key=lambda one: one.cost_m2)
+    assert len(found) > len(asked[10].among) == 2 * CONFIG.sequences
+    assert asked[10].among == tuple(one.row for one in found[: 2 * CONFIG.sequences])
     controller.control(state_of(bundle, 2.1), goal, toward_another_goal(carry))
     assert asked[-1] == Search()
+
+
+def test_a_step_that_is_carried_on_keeps_what_it_aims_at(bundle: ModelBundle) -> None:
+    turned = Goal.from_pose(bundle.layout, 0.60, -0.05, 0.9)  # takes more than one push
+    solver = Asked(bundle, CONFIG)
+    controller, carry = Controller(bundle, CONFIG, MpcConfig(rate_hz=RATE_HZ), solver), initial_carry(0)
+    for cycle in range(21):
+        carry = controller.control(state_of(bundle, cycle / RATE_HZ), turned, carry).carry
+    assert [k for k, (given, _) in enumerate(solver.aims) if given is None] == [0, 10, 20]
+    assert solver.aims[0][1].box is not None
+    for (_, before), (given, after) in itertools.pairwise(solver.aims):
+        if given is not None:
+            assert given == before == after
 
 
 def test_one_plan_per_step_chooses_each_time(bundle: ModelBundle, goal: Goal) -> None:
@@ -87,8 +106,8 @@ def test_the_parts_together_find_what_the_whole_search_finds(bundle: ModelBundle
     roll, state = models_of(bundle)[0].roll, state_of(bundle)
     whole = candidates.from_sides(state, goal, roll)
     lists = [candidates.shortlist(state, goal, roll, part) for part in range(PARTS)]
-    assert all(len(rows) <= CONFIG.sequences for rows in lists)
-    among = tuple(row for rows in lists for row in rows)
+    assert all(len(listed) <= CONFIG.sequences for listed in lists)
+    among = tuple(one.row for listed in lists for one in listed)
     assert len(set(among)) == len(among)
     chosen = candidates.from_sides(state, goal, roll, among)
     assert len(chosen) == len(whole)

@@ -23,6 +23,7 @@ from sgp_core.errors import InputError
 from sgp_core.export import train_bundle
 from sgp_core.fitting import Check
 from sgp_core.training import train
+from sgp_ros import train as train_module
 from sgp_ros.cli import app
 
 ABOUT = {"data": "abc"}
@@ -43,11 +44,12 @@ def sgp(*words: object, code: int = 0) -> str:
     return result.output
 
 
+@pytest.mark.parametrize("kept_every_s", [0.0, 1e9])
 @pytest.mark.parametrize("ends_at", [("dynamics", 150), ("score", 100)])
 def test_an_interrupted_training_ends_as_if_it_had_not_been(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_at: tuple[str, int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_at: tuple[str, int], kept_every_s: float
 ) -> None:
-    monkeypatch.setattr(checkpoint_module, "KEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(checkpoint_module, "KEEP_EVERY_S", kept_every_s)
 
     def interrupt(check: Check) -> None:
         if (check.network, check.step) == ends_at:
@@ -58,7 +60,8 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(
         train(glued(), glued(60), QUICK, interrupt, checkpoint=Checkpoint(tmp_path / "c.pt", ABOUT))
     seen: list[Check] = []
     again = train(glued(), glued(60), QUICK, seen.append, checkpoint=Checkpoint(tmp_path / "c.pt", ABOUT))
-    assert seen[0].step == (ends_at[1] if ends_at[0] == "dynamics" else 100)
+    if kept_every_s == 0.0:
+        assert seen[0].step == (ends_at[1] if ends_at[0] == "dynamics" else 100)
     assert again.checks == whole.checks
     assert again.history == whole.history
     for one, other in ((again.dynamics, whole.dynamics), (again.score, whole.score)):
@@ -132,6 +135,34 @@ def test_a_bundle_is_replaced_only_when_asked_for(data_file: Path, tmp_path: Pat
     sgp(*words, "--seed", 5, "--overwrite")
     assert load_bundle(tmp_path / "bundle").index["training"]["seed"] == 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "data.npz"]
+
+
+def test_a_training_that_replaces_a_bundle_can_be_interrupted_too(
+    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "bundle"
+    words = ["train", data_file, "--out", out, *SETTINGS, "--set", "steps=50"]
+    sgp(*words)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    again = [*words, "--seed", 5, "--overwrite"]
+
+    def interrupted(*_args: object, checkpoint: Checkpoint, **_how: object) -> None:
+        checkpoint.keep("dynamics", lambda: {"step": 1, "network": {}})
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "train_bundle", interrupted)
+        told = sgp(*again, code=130)
+    assert "the same command goes on from the last check" in told
+    assert all(path.read_bytes() == content for path, content in before.items())  # nothing of the old one is lost
+    assert Checkpoint(out / "training" / "checkpoint.pt", read_about(out)).steps == {"dynamics": 1}
+    sgp(*words, "--seed", 6, "--overwrite")  # and one that nobody wants any more is given up
+    assert load_bundle(out).index["training"]["seed"] == 6
+    assert len(list((out / "training").glob("events.out.tfevents.*"))) == 1
+
+
+def read_about(out: Path) -> dict:
+    return dict(torch.load(out / "training" / "checkpoint.pt", weights_only=True)["about"])
 
 
 @pytest.mark.parametrize(
