@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -143,12 +144,13 @@ def run(options: argparse.Namespace, folder: FilePath) -> dict[str, Any]:
     if options.markers == "cloud":
         parameters["mocap_node"] = {"input": "point_cloud", "marker_topic": "pointCloud"}
     idle_log = folder / "idle.txt"
-    with NodeProcesses(folder, environment, "sgp") as nodes, idle_log.open("w") as log:
+    with NodeProcesses(folder, environment, "sgp") as nodes, idle_log.open("w") as log, ExitStack() as ending:
         started_s = time.time()
         for node in NODES:
             nodes.start(node, share_path("config", "fast.yaml"), parameters.get(node, {}))
         pids = nodes.pids()
         idle = subprocess.Popen([sys.executable, "-c", IDLE, str(options.rate)], stdout=log)
+        ending.callback(idle.kill)
         watch = Watch("sgp")
         samples: list[tuple[float, dict[str, float]]] = []
         while not watch.first_step_s:
@@ -166,7 +168,6 @@ def run(options: argparse.Namespace, folder: FilePath) -> dict[str, Any]:
                 assert not nodes.ended(), nodes.ended()
         took_s = time.time() - began_s
         used = {node: (cpu_s(pid) - busy[node]) / took_s for node, pid in pids.items()}
-        idle.kill()
     rows = watch.rows[first:]
     wake = np.array([[float(v) for v in line.split()] for line in idle_log.read_text().splitlines() if line.count(" ")])
     wake = wake[wake[:, 0] >= began_s]

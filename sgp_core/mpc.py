@@ -19,7 +19,7 @@ from sgp_core.layout import MarkerLayout, wrap_angle
 from sgp_core.planner import Planner
 from sgp_core.prediction import Outlook
 from sgp_core.safety import check_step, region_of
-from sgp_core.types import ANYWHERE, Aim, Goal, Looked, MpcCarry, Plan, PlanStatus, Reason, Search, State, Step
+from sgp_core.types import ANYWHERE, AT_GOAL, Aim, Goal, Looked, MpcCarry, Plan, PlanStatus, Reason, Search, State, Step
 
 # Of a control period: the rest is for messages, and for what else the machine has to do.
 BUDGET_SHARE = 0.6
@@ -139,22 +139,26 @@ class Controller:
         spent_s = 0.0 if outlook is None else outlook.spent_s
         lasts = min(1.0, 1.0 / (self._mpc.rate_hz * self._bundle.step_duration_s))
         search = search or self._search(state, carry, executed)
-        warm_start, left = self._warm_start(state, carry, executed, search.choose)
+        # Where nothing is chosen yet, and nothing may be, the pusher rests.
+        rests = not search.choose and not self._under_way(state, carry, executed)
+        begun = initial_carry() if rests else carry
+        warm_start, left = self._warm_start(state, begun, executed, search.choose)
         search = dataclasses.replace(search, lasts=lasts, left=left)
         plan = self._planner.plan(
             state,
             goal,
             warm_start,
             generator,
-            from_m=carry.from_m,
-            aim=None if search.choose else carry.aim,
+            from_m=begun.from_m,
+            # Where all is searched anew, so is what follows the warm start.
+            aim=AT_GOAL if rests else None if search.choose and not search.among else carry.aim,
             spent_s=spent_s,
             schedule=schedule,
             search=search,
         )
         nearest_m, idle_s = self._progress(state, error_m, carry)
-        step = self._first_step(state, plan, max(left, lasts), error_m, idle_s)
-        begins = search.choose or (carry.from_m is not None and not plan.walk)  # a push, after a walk
+        step = self._first_step(state, plan, search, error_m, idle_s)
+        begins = search.choose or (begun.from_m is not None and not plan.walk)  # a push, after a walk
         chosen_s = state.stamp_s if begins else carry.chosen_s
         return Decision(
             step=step,
@@ -170,6 +174,7 @@ class Controller:
                 idle_s=idle_s,
                 chosen_s=chosen_s if step.status is Reason.RUNNING else -math.inf,
                 looked=self._looked(state, carry, search, plan),
+                just_looked=search.look is not None,
             ),
             marker_error_m=error_m,
             yaw_error_rad=yaw_rad,
@@ -212,22 +217,30 @@ class Controller:
         return np.concatenate([kept, np.zeros((horizon - len(kept), 2))]), left
 
     def _search(self, state: State, carry: MpcCarry, executed: bool) -> Search:
-        """Choose where to push from once per step, and look round for that, a part per plan, in between.
+        """Choose where to push from once per step, and look round for that, a part with every second plan, in between.
 
         A step that has begun is carried on: in the middle of one another push always seems better that would have been
         as good before, and a pusher that turns back and forth gets nowhere.
         """
-        parts, step_s = self._planner.config.search_parts, self._bundle.step_duration_s
-        begun_s, latest_s = state.stamp_s - carry.chosen_s, step_s - 0.5 / self._mpc.rate_hz
-        looked = self._recent(state, carry)
-        if self._mpc.rate_hz * step_s <= 1.0 or carry.u is None or not executed or not 0.0 <= begun_s < latest_s:
-            whole = len({found.part for found in looked}) == parts > 1
-            listed = sorted((one for found in looked for one in found.shortlist), key=lambda one: one.cost_m2)
-            best = listed[: CHOICES * self._planner.config.sequences]
-            return Search(among=tuple(one.row for one in best) if whole else ())
-        if parts == 1:
+        parts, looked = self._planner.config.search_parts, self._recent(state, carry)
+        several, under_way = (
+            self._mpc.rate_hz * self._bundle.step_duration_s > 1.0,
+            self._under_way(state, carry, executed),
+        )
+        unknown = carry.u is not None and not executed  # whatever is under way, it is no step of ours
+        if parts == 1 or not several or unknown:
+            return Search(choose=not (several and under_way))
+        if under_way and carry.just_looked:
             return Search(choose=False)
-        return Search(choose=False, look=(looked[-1].part + 1) % parts if looked else 0)
+        if under_way or len({found.part for found in looked}) < parts:
+            return Search(choose=False, look=(looked[-1].part + 1) % parts if looked else 0)
+        listed = sorted((one for found in looked for one in found.shortlist), key=lambda one: one.cost_m2)
+        return Search(among=tuple(one.row for one in listed[: CHOICES * self._planner.config.sequences]))
+
+    def _under_way(self, state: State, carry: MpcCarry, executed: bool) -> bool:
+        """Whether a step that was chosen has begun, and goes on beyond this plan."""
+        begun_s, latest_s = state.stamp_s - carry.chosen_s, self._bundle.step_duration_s - 0.5 / self._mpc.rate_hz
+        return carry.u is not None and executed and 0.0 <= begun_s < latest_s
 
     def _looked(self, state: State, carry: MpcCarry, search: Search, plan: Plan) -> tuple[Looked, ...]:
         found, parts = self._recent(state, carry), self._planner.config.search_parts
@@ -246,13 +259,13 @@ class Controller:
         passed_s = min(max(state.stamp_s - carry.stamp_s, 0.0), BREAK_STEPS * self._bundle.step_duration_s)
         return carry.nearest_m, carry.idle_s + passed_s
 
-    def _first_step(self, state: State, plan: Plan, left: float, error_m: float, idle_s: float) -> Step:
+    def _first_step(self, state: State, plan: Plan, search: Search, error_m: float, idle_s: float) -> Step:
         config = self._planner.config
         if plan.status is PlanStatus.FAILED:
             return _no_step(
                 state, Reason.PLANNER_ERROR, "the models gave no finite plan from here; check goal and state"
             )
-        u = self._in_time(plan, left) if plan.lead is None else plan.lead
+        u = self._in_time(plan, max(search.left, search.lasts)) if plan.lead is None else plan.lead
         fault = check_step(u, state.x[-2:], config)
         if fault is not None:
             return _no_step(state, fault.reason, fault.text)
@@ -262,7 +275,9 @@ class Controller:
             remedy = "put box and goal where the demonstrations are, or record more"
             return _no_step(state, Reason.OFF_DATA, f"{off}; {remedy}")
         words = f"walking round the box, {plan.walk} steps before it pushes" if plan.walk else "pushing"
-        if plan.iterations < config.iterations:
+        if search.look is not None and not u.any():
+            words = "looking round for where to push from"
+        elif search.look is None and plan.iterations < config.iterations:
             words += (
                 f"; budget_ms = {config.budget_ms:g} was over after {plan.iterations} of {config.iterations} iterations"
             )

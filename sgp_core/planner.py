@@ -126,7 +126,8 @@ class Planner:
             spent_s: how much of the budget is gone already [s].
             schedule: iterations at each noise level, as an earlier plan had them, instead of what settings and time
                 give; not for a device whose iterations are recorded.
-            search: which pushes to consider beside the warm start; where there are none, random ones.
+            search: which pushes to consider beside the warm start; where there are none, random ones. A plan that
+                looks round does not descend: it has the time for one of both.
 
         Raises:
             InputError: `schedule` is for another number of noise levels.
@@ -165,14 +166,18 @@ class Planner:
         ready_s = self._clock()
         budget = Budget(config, len(self.levels), ready_s, spent_s + ready_s - started_s)
         turns = budget.turn if schedule is None else again(schedule)
-        if self._graph:
+        looks = not search.choose and search.look is not None
+        if looks:
+            descent, schedule, kept = begin(torch.from_numpy(starts), free), [0] * len(self.levels), []
+        elif self._graph:
             descent = self._graph(field.x0, field.target, field.weights, torch.from_numpy(starts), free)
             schedule = self._graph.schedule
             kept = list(range(len(guesses)))
         else:
             descent, schedule, kept = self._descended(field, begin(torch.from_numpy(starts), free), turns)
         of_guess = [0, *kept, *kept]
-        u = np.concatenate([starts[:1], descent.best_u.numpy(), descent.u.numpy()])
+        improved = [] if looks else [descent.best_u.numpy(), descent.u.numpy()]
+        u = np.concatenate([starts[:1], *improved])
         u[:, 0] = u[:, 0].clip(-search.left * config.step_limit_m, search.left * config.step_limit_m)
         plan, best = self._best(state, field.of(of_guess), self._bounded(x0s[of_guess], u))
         if plan.status is not PlanStatus.FAILED:

@@ -136,7 +136,7 @@ class Search:
 
     choose: bool = True  # whether it may begin with another push than the warm start
     among: tuple[int, ...] = ()  # the first pushes to choose among; none: all
-    look: int | None = None  # without a choice: the part of the search that a shortlist is made of; None: no search
+    look: int | None = None  # without a choice: the part of the search that a shortlist is made of, and no descent
     lasts: float = 1.0  # how much of the first step is carried out until the next plan's replaces it
     left: float = 1.0  # how much of its time is left, when it has begun
 
@@ -184,6 +184,7 @@ class MpcCarry:
     idle_s: float = 0.0  # how long it has not been any nearer, breaks not counted
     chosen_s: float = -math.inf  # stamp of the last plan that chose where to push from
     looked: tuple[Looked, ...] = ()  # what the plans since then found, a part of the search each
+    just_looked: bool = False  # whether the last one was one of those
 
 
 @dataclass(frozen=True, kw_only=True)

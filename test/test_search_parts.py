@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import Any
 
 import numpy as np
@@ -63,32 +62,34 @@ def test_a_choice_per_step_and_parts_of_a_search_in_between(bundle: ModelBundle,
     solver = Asked(bundle, CONFIG)
     controller = Controller(bundle, CONFIG, MpcConfig(rate_hz=RATE_HZ), solver)
     carry = initial_carry(0)
-    for cycle in range(21):
+    for cycle in range(26):
         carry = controller.control(state_of(bundle, cycle / RATE_HZ), goal, carry).carry
     asked = solver.searches
-    assert [k for k, search in enumerate(asked) if search.choose] == [0, 10, 20]
-    assert [search.look for search in asked[1:10]] == [0, 1, 2, 3, 4, 0, 1, 2, 3]
-    assert asked[0].among == ()  # nothing is known yet: all
+    assert [k for k, search in enumerate(asked) if search.choose] == [5, 15, 25]
+    assert [search.look for search in asked[:5]] == [0, 1, 2, 3, 4]  # nothing is known yet, and it stands
+    assert [search.look for search in asked[6:15]] == [0, None, 1, None, 2, None, 3, None, 4]
     assert sorted(found.part for found in carry.looked) == list(range(PARTS))
     # Nothing moves, so what was found in the step before is found again: the best of all parts are compared.
     found = sorted((one for part in carry.looked for one in part.shortlist), key=lambda one: one.cost_m2)
-    assert len(found) > len(asked[10].among) == 2 * CONFIG.sequences
-    assert asked[10].among == tuple(one.row for one in found[: 2 * CONFIG.sequences])
-    controller.control(state_of(bundle, 2.1), goal, toward_another_goal(carry))
-    assert asked[-1] == Search()
+    assert len(found) > len(asked[15].among) == 2 * CONFIG.sequences
+    assert asked[15].among == tuple(one.row for one in found[: 2 * CONFIG.sequences])
+    plan = controller.control(state_of(bundle, 2.6), goal, toward_another_goal(carry)).plan
+    assert asked[-1] == Search(choose=False, look=0)
+    assert plan is not None
+    assert not plan.u.any()  # not one more step towards the goal before
 
 
 def test_a_step_that_is_carried_on_keeps_what_it_aims_at(bundle: ModelBundle) -> None:
     turned = Goal.from_pose(bundle.layout, 0.60, -0.05, 0.9)  # takes more than one push
     solver = Asked(bundle, CONFIG)
     controller, carry = Controller(bundle, CONFIG, MpcConfig(rate_hz=RATE_HZ), solver), initial_carry(0)
-    for cycle in range(21):
+    for cycle in range(26):
         carry = controller.control(state_of(bundle, cycle / RATE_HZ), turned, carry).carry
-    assert [k for k, (given, _) in enumerate(solver.aims) if given is None] == [0, 10, 20]
-    assert solver.aims[0][1].box is not None
-    for (_, before), (given, after) in itertools.pairwise(solver.aims):
-        if given is not None:
-            assert given == before == after
+    assert solver.aims[5][1].box is not None
+    for k in range(6, 26):
+        (_, before), (given, after) = solver.aims[k - 1], solver.aims[k]
+        assert given == before
+        assert after == before or solver.searches[k].choose
 
 
 def test_one_plan_per_step_chooses_each_time(bundle: ModelBundle, goal: Goal) -> None:
@@ -132,15 +133,15 @@ def test_what_was_looked_for_under_other_settings_or_before_a_break_is_forgotten
     bundle: ModelBundle, goal: Goal
 ) -> None:
     controller, carry = Controller(bundle, CONFIG, MpcConfig(rate_hz=RATE_HZ)), initial_carry(0)
-    for cycle in range(10):
+    for cycle in range(15):
         carry = controller.control(state_of(bundle, cycle / RATE_HZ), goal, carry).carry
     assert len(carry.looked) == PARTS
-    for parts, stamp_s in ((1, 1.0), (3, 1.0), (PARTS, 4.0)):
+    for parts, stamp_s in ((1, 1.5), (3, 1.5), (PARTS, 4.0)):
         config = CONFIG.replaced(search_parts=parts)
         solver = Asked(bundle, config)
         after = Controller(bundle, config, MpcConfig(rate_hz=RATE_HZ), solver)
         after.control(state_of(bundle, stamp_s), goal, carry)
-        assert solver.searches == [Search()]
+        assert solver.searches == [Search() if parts == 1 else Search(choose=False, look=0)]
 
 
 def test_a_step_that_was_not_begun_is_not_carried_on(bundle: ModelBundle, goal: Goal) -> None:
@@ -148,7 +149,17 @@ def test_a_step_that_was_not_begun_is_not_carried_on(bundle: ModelBundle, goal: 
     controller = Controller(bundle, CONFIG, MpcConfig(rate_hz=RATE_HZ), solver)
     carry = controller.control(state_of(bundle), goal, initial_carry(0)).carry
     controller.control(state_of(bundle, 0.1), goal, carry, executed=False)
-    assert solver.searches == [Search()] * 2
+    assert solver.searches == [Search(choose=False, look=0), Search()]
+
+
+def test_a_plan_that_looks_round_is_the_last_one_carried_on(bundle: ModelBundle, goal: Goal) -> None:
+    planner, pushes = Planner(bundle, CONFIG), np.array([[0.02, 0.001], [0.01, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    search = Search(choose=False, look=1, left=0.5)
+    plan = planner.plan(state_of(bundle), goal, pushes, torch.Generator().manual_seed(0), search=search)
+    np.testing.assert_allclose(plan.u, pushes, atol=1e-7)
+    assert plan.iterations == 0
+    assert plan.objective == plan.warm_start_objective
+    assert 0 < len(plan.shortlist) <= CONFIG.sequences
 
 
 @pytest.mark.parametrize(
@@ -187,7 +198,7 @@ def test_a_step_keeps_its_speed_until_it_ends(bundle: ModelBundle) -> None:
     goal, carry = Goal.from_pose(layout, 0.75, 0.0, 0.0), initial_carry(0)
     carry = controller.control(state_of(bundle), goal, carry).carry
     begun = np.array([[0.03, 0.0], [0.01, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    carry, x, sent = dataclasses.replace(carry, u=begun, from_m=None, left=1.0), state_of(bundle).x, []
+    carry, x, sent = dataclasses.replace(carry, u=begun, from_m=None, chosen_s=0.0), state_of(bundle).x, []
     for cycle in range(1, 10):
         decision = controller.control(State(stamp_s=cycle / RATE_HZ, x=x), goal, carry)
         carry = decision.carry
@@ -216,7 +227,7 @@ def test_a_rest_of_a_step_stays_inside_the_workspace_at_its_speed(bundle: ModelB
     goal, carry = Goal.from_pose(bundle.layout, 0.75, 0.0, 0.0), initial_carry(0)
     carry = controller.control(state_of(bundle), goal, carry).carry
     begun = np.array([[0.04, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
-    carry = dataclasses.replace(carry, u=begun, from_m=None, left=0.3)
+    carry = dataclasses.replace(carry, u=begun, from_m=None, left=0.3, chosen_s=0.0)
     step = controller.control(state_of(bundle, 0.1), goal, carry).step
     assert step.status is Reason.RUNNING
     assert 0.0 < step.u[0] <= 0.01 + 1e-6  # and not a hundred millimetres
