@@ -327,7 +327,8 @@ class Arm:
         ahead = reference.ahead(now_s)
         self._held_back = False
         # Where the time of the stamps stands still, as in a simulation that is paused, so does the reference.
-        if (stopping and not self._stopped) or not reference.enabled or self._still_s > PAUSE_S:
+        paused = self._still_s > PAUSE_S and not stopping
+        if (stopping and not self._stopped) or not reference.enabled or paused:
             self._place.brake(dt_s, acceleration)
         else:
             self._place.follow(dt_s, ahead, config.speed_limit_mps, acceleration, self._place_allowed)

@@ -73,6 +73,23 @@ def test_while_the_time_of_the_stamps_stands_still_the_arm_comes_to_rest() -> No
     assert_within_caps(np.array([*rig.path, *path]))
 
 
+def test_where_nothing_is_measured_either_it_is_back_before_time_goes_on() -> None:
+    """Found by the fuzz: braked by the pause, and led back blindly once it was over."""
+    rig = led()
+    steady_s = rig.now_s
+    for k in range(1, 150):
+        rig.arm.tick(rig.now_s, steady_s + k * DT_S)
+    assert rig.arm.condition().reason == Reason.NO_PUSHER
+    command = rig.arm.command
+    assert command is not None
+    assert rig.arm.standing
+    for k in range(1, 100):
+        rig.arm.tick(rig.now_s + k * DT_S, steady_s + (150 + k) * DT_S)
+        now = rig.arm.command
+        assert now is not None
+        np.testing.assert_allclose(now.position_m, command.position_m, atol=1e-6)
+
+
 def test_to_clear_no_fault_changes_nothing() -> None:
     rig = led()
     assert rig.arm.clear_fault(rig.now_s) is None
