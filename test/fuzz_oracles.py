@@ -68,6 +68,7 @@ class Oracles:
 
     def _start_pusher(self) -> None:
         self.pusher_enabled, self.faulted = True, False
+        self._was_faulted = False  # before the service that is called
         self._accepted_ns, self._not_before_s = 0, self.time.ros_s
         self._measured_m: np.ndarray | None = None
         self._silent_s = math.inf
@@ -124,6 +125,7 @@ class Oracles:
     def before_call(self, node: str, service: str, flag: bool | None) -> None:
         if (node, service, flag) == ("mpc", "enable", False):
             self.enabled = False
+        self._was_faulted = self.faulted
 
     def called(self, node: str, service: str, flag: bool | None, done: bool) -> None:
         """A service was called."""
@@ -144,7 +146,8 @@ class Oracles:
                 slow = min(self.now["pusher"]["acceleration_limit_mps2"], DEFAULTS["acceleration_limit_mps2"])
                 self._still_s = min(self._still_s, self.time.steady_s + self._speed_mps / slow + 3.0 * TICK_S)
             self.pusher_enabled = bool(flag)
-        if node == "pusher" and service == "clear_fault" and done:
+        if node == "pusher" and service == "clear_fault" and done and self._was_faulted:
+            # Without a fault it changes nothing.
             self._not_before_s, self._fault_m = self.time.ros_s, None
 
     def clock_set(self, seconds: float) -> None:
