@@ -81,6 +81,7 @@ class Arm:
         self._height_known = False  # when it was released
         self._ticked_s: float | None = None
         self._now_s, self._still_s = -math.inf, 0.0  # time of the stamps, and how long it has stood still
+        self._paused = False
         self._left: Command | None = None  # the last command before it was let go by itself
         self._rested_s = 0.0  # how long it had no reason to move, and did not
         self._unseen_m = 0.0  # how far velocities have led since the measured pose last changed
@@ -326,9 +327,10 @@ class Arm:
         self._stopped = stopping and (self._stopped or self._place.standing)
         ahead = reference.ahead(now_s)
         self._held_back = False
-        # Where the time of the stamps stands still, as in a simulation that is paused, so does the reference.
-        paused = self._still_s > PAUSE_S and not stopping
-        if (stopping and not self._stopped) or not reference.enabled or paused:
+        # Where the time of the stamps stands still, as in a simulation that is paused, so does the reference; and
+        # once it goes on, nobody is led before the pusher is seen again.
+        self._paused = not stopping and (self._still_s > PAUSE_S or (self._paused and not reference.fresh))
+        if (stopping and not self._stopped) or not reference.enabled or self._paused:
             self._place.brake(dt_s, acceleration)
         else:
             self._place.follow(dt_s, ahead, config.speed_limit_mps, acceleration, self._place_allowed)

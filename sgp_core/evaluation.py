@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -80,6 +80,7 @@ def run_loop(
     rig = Rig(layout, sim, box_start, pusher_start)
     eyes: Camera | Glance = Camera(rig, layout, sim) if camera else Glance(rig, layout)
     eyes.wait(SETTLE_S)
+    mpc = replace(mpc, rate_hz=1.0 / bundle.step_duration_s)  # a plan per step, whatever it is for
     controller, carry = Controller(bundle, planner, mpc, solver), initial_carry(sim.seed)
     motion, reference = CommandedMotion(bundle.step_duration_s), rig.pusher()
     initial = cost_cm2(rig.markers(), goal)

@@ -28,6 +28,7 @@ PATIENCE_STEPS, NEARER_M = 10, 0.001
 # Lengths of a led step that are tried, and how far it goes towards the longest one that stays inside.
 STRETCHES, WITHIN = 6, 0.98
 CHOICES = 2  # times as many first pushes as wanted are compared again, because the box has moved meanwhile
+SEVERAL = 1.5  # plans per step from which on one is carried on by others
 BREAK_STEPS = 2  # longer ones between two plans do not count
 
 
@@ -50,7 +51,15 @@ def initial_carry(seed: int = 0) -> MpcCarry:
 
 def toward_another_goal(carry: MpcCarry) -> MpcCarry:
     """The same plan, without what was known of the goal before."""
-    return dataclasses.replace(carry, arrived=False, nearest_m=math.inf, idle_s=0.0, chosen_s=-math.inf, looked=())
+    return dataclasses.replace(
+        carry,
+        arrived=False,
+        nearest_m=math.inf,
+        idle_s=0.0,
+        chosen_s=-math.inf,
+        looked=(),
+        just_looked=False,
+    )
 
 
 @runtime_checkable
@@ -222,20 +231,24 @@ class Controller:
         A step that has begun is carried on: in the middle of one another push always seems better that would have been
         as good before, and a pusher that turns back and forth gets nowhere.
         """
-        parts, looked = self._planner.config.search_parts, self._recent(state, carry)
-        several, under_way = (
-            self._mpc.rate_hz * self._bundle.step_duration_s > 1.0,
-            self._under_way(state, carry, executed),
-        )
-        unknown = carry.u is not None and not executed  # whatever is under way, it is no step of ours
-        if parts == 1 or not several or unknown:
-            return Search(choose=not (several and under_way))
+        looked, config = self._recent(state, carry), self._planner.config
+        parts = config.search_parts if config.contacts_per_side else 1
+        several = self._mpc.rate_hz * self._bundle.step_duration_s > SEVERAL
+        under_way = several and self._under_way(state, carry, executed)
+        if parts == 1 or not several:
+            return Search(choose=not under_way)
         if under_way and carry.just_looked:
             return Search(choose=False)
-        if under_way or len({found.part for found in looked}) < parts:
+        # Before the first push towards a goal there is time to look at every part. In the middle of pushing, towards a
+        # goal that has changed or after a step that was not taken, all is searched at once.
+        first = carry.u is None or (carry.just_looked and math.isinf(carry.chosen_s) and executed)
+        incomplete = len({found.part for found in looked}) < parts
+        if under_way or (first and incomplete):
             return Search(choose=False, look=(looked[-1].part + 1) % parts if looked else 0)
+        if incomplete or not executed:
+            return ANYWHERE
         listed = sorted((one for found in looked for one in found.shortlist), key=lambda one: one.cost_m2)
-        return Search(among=tuple(one.row for one in listed[: CHOICES * self._planner.config.sequences]))
+        return Search(among=tuple(one.row for one in listed[: CHOICES * config.sequences]))
 
     def _under_way(self, state: State, carry: MpcCarry, executed: bool) -> bool:
         """Whether a step that was chosen has begun, and goes on beyond this plan."""
@@ -271,7 +284,7 @@ class Controller:
             return _no_step(state, fault.reason, fault.text)
         trust, distance = self._mpc.trust_distance, plan.data_distance
         off = f"off the data: distance {distance:.2f} for trust_distance = {trust:g}"
-        if 0.0 < 2.0 * trust <= distance:
+        if 0.0 < 2.0 * trust <= distance and u.any():
             remedy = "put box and goal where the demonstrations are, or record more"
             return _no_step(state, Reason.OFF_DATA, f"{off}; {remedy}")
         words = f"walking round the box, {plan.walk} steps before it pushes" if plan.walk else "pushing"

@@ -148,7 +148,8 @@ class Planner:
         warm = self._candidates.again(state, warm_start, from_m)
         if search.choose or warm is None:
             others = self._candidates.from_sides(state, goal, roll, search.among) or random
-        if not search.choose and search.look is not None:
+        looks = not search.choose and search.look is not None and warm is not None
+        if looks and search.look is not None:
             shortlist = self._candidates.shortlist(state, goal, roll, search.look)
         guesses = [warm or stay(state.x[-2:], warm_start), *others]
         x0s = np.tile(state.x, (len(guesses), 1))
@@ -166,17 +167,18 @@ class Planner:
         ready_s = self._clock()
         budget = Budget(config, len(self.levels), ready_s, spent_s + ready_s - started_s)
         turns = budget.turn if schedule is None else again(schedule)
-        looks = not search.choose and search.look is not None
+        kept: list[int] = []
+        improved: list[ndarray] = []
         if looks:
-            descent, schedule, kept = begin(torch.from_numpy(starts), free), [0] * len(self.levels), []
+            schedule = [0] * len(self.levels)
         elif self._graph:
             descent = self._graph(field.x0, field.target, field.weights, torch.from_numpy(starts), free)
-            schedule = self._graph.schedule
-            kept = list(range(len(guesses)))
+            schedule, kept = self._graph.schedule, list(range(len(guesses)))
+            improved = [descent.best_u.numpy(), descent.u.numpy()]
         else:
             descent, schedule, kept = self._descended(field, begin(torch.from_numpy(starts), free), turns)
+            improved = [descent.best_u.numpy(), descent.u.numpy()]
         of_guess = [0, *kept, *kept]
-        improved = [] if looks else [descent.best_u.numpy(), descent.u.numpy()]
         u = np.concatenate([starts[:1], *improved])
         u[:, 0] = u[:, 0].clip(-search.left * config.step_limit_m, search.left * config.step_limit_m)
         plan, best = self._best(state, field.of(of_guess), self._bounded(x0s[of_guess], u))

@@ -187,6 +187,9 @@ class PusherReference:
         One that stands and has not been measured for a while stays where it is.
         """
         self._arrive_at(now_s)
+        if self.fault is not None:  # it holds already
+            self.fault = fault
+            return fault
         self.fault, self._engaged = fault, False
         moving = self._line.under_way(now_s) or self._behind_m > BEHIND_M
         if self.measured_m is not None and (self.fresh or moving):
@@ -242,7 +245,10 @@ class PusherReference:
         set_back = now_s < self._now_s - FUTURE_TOLERANCE_S and bool(self._line)
         if set_back or (now_s > self._now_s + self._pause_s and self._line.under_way(self._now_s)):
             self.dropped += math.isfinite(self._now_s) and self._line.under_way(self._now_s)
+            end_m = self._line.end_m
             self._line.restart(now_s, self._at(self._now_s))
+            if self.fault is not None:  # the way to where it holds is not given up
+                self._draw(now_s, now_s, end_m)
         if set_back:
             # A recording started again: forget what was stamped.
             self._last_step_s, self._engaged = -math.inf, False

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from sgp_core.bundle import ModelBundle, load_bundle, open_bundle
 from sgp_core.bundle_files import BundleFiles, read_bundle_files
 from sgp_core.config import MpcConfig, PlannerConfig
@@ -117,7 +119,9 @@ class Models:
                 controller=controller,
                 state=State(stamp_s=0.0, x=x),
                 goal=Goal(markers_m=layout.markers(x) + 0.1),
-                carry=initial_carry(),
+                carry=replace(
+                    initial_carry(), u=np.zeros((settings[0].horizon, 2))
+                ),  # not carried out: all is searched
                 executed=False,
                 outlook=None,
                 generation=WARM_UP,

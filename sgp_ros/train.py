@@ -63,7 +63,7 @@ def train(
         raise InputError(f"{out} holds a bundle already; give another folder with --out, or --overwrite to replace it")
     transitions = Transitions.load(data)
     about = {"data": transitions.sha256, "device": device, **config.to_dict()}
-    replaced, given_up = _curves(log)
+    replaced, given_up = _curves(log) if overwrite else ([], [])
     checkpoint = _checkpoint(log / "checkpoint.pt", about, overwrite)
     if not checkpoint.steps:
         _remove(given_up)

@@ -73,6 +73,38 @@ def test_while_the_time_of_the_stamps_stands_still_the_arm_comes_to_rest() -> No
     assert_within_caps(np.array([*rig.path, *path]))
 
 
+def test_after_a_pause_without_a_fault_nothing_moves_before_the_pusher_is_seen() -> None:
+    """Found by the fuzz: a clock set back forgets the step, and then silence is no fault."""
+    rig = led()
+    steady_s, now_s = rig.now_s, rig.now_s - 0.3
+    for k in range(1, 100):
+        rig.arm.tick(now_s, steady_s + k * DT_S)
+    assert rig.arm.reference.fault is None
+    command = rig.arm.command
+    assert command is not None
+    for k in range(1, 30):
+        rig.arm.tick(now_s + 0.3 + k * DT_S, steady_s + (100 + k) * DT_S)
+        now = rig.arm.command
+        assert now is not None
+        np.testing.assert_allclose(now.position_m, command.position_m, atol=1e-6)
+
+
+def test_a_jump_of_the_clock_leaves_a_fault_where_it_holds() -> None:
+    """Found by the fuzz: the way back to the pusher was dropped, and the arm went on to where the reference was."""
+    rig = led()
+    steady_s = rig.now_s
+    for k in range(1, 100):  # time stands still until silence is a fault, and the arm is back
+        rig.arm.tick(rig.now_s, steady_s + k * DT_S)
+    assert rig.arm.condition().reason == Reason.NO_PUSHER
+    held_m = rig.arm.reference.ahead(rig.now_s).end_m.copy()
+    for k in range(1, 50):
+        rig.arm.tick(rig.now_s + 0.3 + k * DT_S, steady_s + (100 + k) * DT_S)
+    np.testing.assert_allclose(rig.arm.reference.ahead(rig.now_s + 1.0).end_m, held_m, atol=1e-12)
+    command = rig.arm.command
+    assert command is not None
+    np.testing.assert_allclose(command.position_m[:2], held_m, atol=1e-3)
+
+
 def test_where_nothing_is_measured_either_it_is_back_before_time_goes_on() -> None:
     """Found by the fuzz: braked by the pause, and led back blindly once it was over."""
     rig = led()
@@ -88,6 +120,19 @@ def test_where_nothing_is_measured_either_it_is_back_before_time_goes_on() -> No
         now = rig.arm.command
         assert now is not None
         np.testing.assert_allclose(now.position_m, command.position_m, atol=1e-6)
+
+
+def test_a_fault_over_another_one_leaves_the_arm_where_it_holds() -> None:
+    rig = led()
+    rig.arm.reference.latch(STOPPED, rig.now_s)
+    rig.run(1.0)
+    before_m = rig.path[-1].copy()
+    rig.tool_m, rig.following = rig.tool_m + np.array([0.0, 0.02, 0.0]), False  # somebody moves it a little
+    rig.run(0.1)
+    rig.arm.reference.latch(Fault(reason=Reason.TRACKING_ERROR, text="another one"), rig.now_s)
+    rig.run(1.0)
+    np.testing.assert_allclose(rig.path[-1], before_m, atol=1e-6)
+    assert rig.arm.condition().reason == Reason.TRACKING_ERROR
 
 
 def test_to_clear_no_fault_changes_nothing() -> None:

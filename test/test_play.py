@@ -156,6 +156,7 @@ class TestRecord:
         quiet = PublisherEventCallbacks(use_default_callbacks=False)  # rclpy's tells of the first subscription, loudly
         late = graph.probe.create_publisher(PoseStamped, "goal_pose", SENSOR_QOS, event_callbacks=quiet)
         graph.wait("the recorder", lambda: late.get_subscription_count() == 1 and first.get_subscription_count() == 2)
+        time.sleep(1.0)  # the recorder's end of the match, which nobody here sees
         for k in range(5):
             first.publish(messages.pose_to_msg(START_S, 0.2, 0.1 * k))
             late.publish(messages.pose_to_msg(START_S, 0.3, 0.1 * k))

@@ -73,10 +73,20 @@ def test_a_choice_per_step_and_parts_of_a_search_in_between(bundle: ModelBundle,
     found = sorted((one for part in carry.looked for one in part.shortlist), key=lambda one: one.cost_m2)
     assert len(found) > len(asked[15].among) == 2 * CONFIG.sequences
     assert asked[15].among == tuple(one.row for one in found[: 2 * CONFIG.sequences])
-    plan = controller.control(state_of(bundle, 2.6), goal, toward_another_goal(carry)).plan
-    assert asked[-1] == Search(choose=False, look=0)
-    assert plan is not None
-    assert not plan.u.any()  # not one more step towards the goal before
+    # Towards another goal all is searched at once, however often it changes: nothing waits for it to stay.
+    controller.control(state_of(bundle, 2.6), goal, toward_another_goal(carry))
+    assert asked[-1] == Search()
+
+
+def test_before_the_first_push_the_pusher_rests_until_all_is_looked_at(bundle: ModelBundle, goal: Goal) -> None:
+    controller, carry = Controller(bundle, CONFIG, MpcConfig(rate_hz=RATE_HZ)), initial_carry(0)
+    for cycle in range(PARTS):
+        decision = controller.control(state_of(bundle, cycle / RATE_HZ), goal, carry)
+        carry = decision.carry
+        assert decision.step.status is Reason.RUNNING
+        assert not decision.step.u.any()
+        assert decision.step.reason == "looking round for where to push from"
+    assert controller.control(state_of(bundle, PARTS / RATE_HZ), goal, carry).step.u.any()
 
 
 def test_a_step_that_is_carried_on_keeps_what_it_aims_at(bundle: ModelBundle) -> None:
@@ -141,7 +151,7 @@ def test_what_was_looked_for_under_other_settings_or_before_a_break_is_forgotten
         solver = Asked(bundle, config)
         after = Controller(bundle, config, MpcConfig(rate_hz=RATE_HZ), solver)
         after.control(state_of(bundle, stamp_s), goal, carry)
-        assert solver.searches == [Search() if parts == 1 else Search(choose=False, look=0)]
+        assert solver.searches == [Search()]
 
 
 def test_a_step_that_was_not_begun_is_not_carried_on(bundle: ModelBundle, goal: Goal) -> None:
@@ -160,6 +170,25 @@ def test_a_plan_that_looks_round_is_the_last_one_carried_on(bundle: ModelBundle,
     assert plan.iterations == 0
     assert plan.objective == plan.warm_start_objective
     assert 0 < len(plan.shortlist) <= CONFIG.sequences
+    # Where there is no way to where its pushes were to begin, there is nothing to carry on.
+    cut_off = CONFIG.replaced(workspace_m=(0.3, 0.60, -0.35, 0.35))
+    far_m = np.array([0.74, 0.0])
+    plan = Planner(bundle, cut_off).plan(
+        state_of(bundle), goal, pushes, torch.Generator().manual_seed(0), from_m=far_m, search=search
+    )
+    assert plan.iterations > 0
+    assert plan.shortlist == ()
+
+
+@pytest.mark.parametrize("rate_hz", [1.2, 1.4, 1.6])
+def test_at_any_rate_what_is_compared_is_looked_at_again(bundle: ModelBundle, goal: Goal, rate_hz: float) -> None:
+    solver = Asked(bundle, CONFIG)
+    solver.lasts = 1.0 / rate_hz
+    controller, carry = Controller(bundle, CONFIG, MpcConfig(rate_hz=rate_hz), solver), initial_carry(0)
+    for cycle in range(14):
+        carry = controller.control(state_of(bundle, cycle / rate_hz), goal, carry).carry
+    later = solver.searches[-4:]
+    assert all(search == Search() for search in later) or any(search.look is not None for search in later)
 
 
 @pytest.mark.parametrize(
