@@ -231,23 +231,6 @@ class TestArms:
         loop.graph.wait("cleared", lambda: clear(loop))
         loop.wait_for(Reason.RUNNING)
 
-    def test_time_that_falls_to_zero_stops_the_arm(self, loop: Loop) -> None:
-        """As by a simulation that was reset, or by use_sim_time where nobody publishes /clock."""
-        loop.graph.wait("stop", lambda: loop.standing_for(0.2))
-        loop.wait_for(Reason.RUNNING)
-        index = len(loop.tool) - 1
-        loop.send(0.03, 0.0)
-        loop.graph.wait("motion", lambda: loop.moved_since(index) > 0.005)
-        loop.graph.set_parameters("pusher_node", use_sim_time=True)
-        loop.wait_for(Reason.NO_PUSHER)
-        loop.graph.wait("stop", lambda: loop.standing_for(0.4))
-        if loop.kind.message in (Twist, TwistStamped):
-            last = loop.commands[-1]
-            linear = last.linear if loop.kind.message is Twist else last.twist.linear
-            assert (linear.x, linear.y, linear.z) == (0.0, 0.0, 0.0)
-        loop.graph.set_parameters("pusher_node", use_sim_time=False)
-        loop.wait_for(Reason.RUNNING)
-
     def test_a_blocked_arm_latches_a_fault_and_goes_on_once_cleared(self, loop: Loop) -> None:
         loop.graph.wait("stop", lambda: loop.standing_for(0.2))
         loop.wait_for(Reason.RUNNING)

@@ -65,6 +65,7 @@ class TestTeleop:
         graph.wait("the keyboard", lambda: graph.probe.count_publishers("demonstration") > 0)
         graph.wait("pusher and keyboard", lambda: graph.probe.count_subscribers("step") >= 2)
         start = pusher_of(states[-1])
+        time.sleep(1.0)  # what the graph knows is not yet connected, and a mark is said once
         keyboard.press("1")
         # Held until it moves: pusher_node refuses steps as long as nobody takes its commands.
         graph.wait("a motion along x", lambda: keyboard.press("w") or pusher_of(states[-1])[0] > start[0] + 0.03)
