@@ -148,9 +148,9 @@ class Planner:
         warm = self._candidates.again(state, warm_start, from_m)
         if search.choose or warm is None:
             others = self._candidates.from_sides(state, goal, roll, search.among) or random
-        looks = not search.choose and search.look is not None and warm is not None
-        if looks and search.look is not None:
-            shortlist = self._candidates.shortlist(state, goal, roll, search.look)
+        look = None if search.choose or warm is None else search.look
+        if look is not None:
+            shortlist = self._candidates.shortlist(state, goal, roll, look)
         guesses = [warm or stay(state.x[-2:], warm_start), *others]
         x0s = np.tile(state.x, (len(guesses), 1))
         x0s[:, -2:] = [guess.from_m for guess in guesses]
@@ -169,7 +169,7 @@ class Planner:
         turns = budget.turn if schedule is None else again(schedule)
         kept: list[int] = []
         improved: list[ndarray] = []
-        if looks:
+        if look is not None:
             schedule = [0] * len(self.levels)
         elif self._graph:
             descent = self._graph(field.x0, field.target, field.weights, torch.from_numpy(starts), free)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,13 @@ def pairs(items: list[str] | None) -> dict[str, str]:
             raise InputError(f"--set {item} must look like name=value")
         found[name.strip()] = value.strip()
     return found
+
+
+def check_free(out: Path, names: Sequence[str], overwrite: bool) -> None:
+    """Raises InputError where one of these files is in a folder already, unless it may be replaced."""
+    there = [name for name in names if (out / name).exists()]
+    if there and not overwrite:
+        raise InputError(f"{out} holds {', '.join(there)} already; give another --out, or --overwrite to replace it")
 
 
 def bundle_path(path: Path | None) -> Path:

@@ -23,6 +23,8 @@ from sgp_ros.optional import message_class
 
 # Room for the messages between two calls of `poll`, at up to 500 Hz and 10 polls a second.
 DEPTH = 100
+# Topics that are recorded already are looked at again with every so many looks: each takes a query, and a loop waits.
+KNOWN_EVERY = 8
 COMMON_TOPICS = {"/diagnostics", "/rosout", "/parameter_events", "/clock", "/tf", "/tf_static"}
 
 
@@ -76,13 +78,15 @@ class Recorder:
         self._topics = COMMON_TOPICS | set(topics)
         self.left_out: dict[str, str] = {}
         self._channels: dict[str, _Channel] = {}
-        self._writer = writer
+        self._writer, self._looks = writer, 0
 
     def look_for_topics(self) -> None:
         """Subscribe to every topic that has a publisher by now, so that all of its publishers are heard."""
+        self._looks += 1
+        again = self._looks % KNOWN_EVERY == 0
         for topic, types in self._node.get_topic_names_and_types():
             wanted = topic.startswith(self._namespace) or topic in self._topics
-            look = wanted and topic not in self.left_out
+            look = wanted and topic not in self.left_out and (again or topic not in self._channels)
             publishers = self._node.get_publishers_info_by_topic(topic) if look else []
             if publishers:
                 reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in publishers)

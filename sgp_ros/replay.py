@@ -32,6 +32,7 @@ from sgp_ros.options import (
     PusherOption,
     RecordedLayoutOption,
     TableOption,
+    check_free,
     pairs,
 )
 from sgp_ros.replanning import Compared, Log, agreement, replan, states_agreement
@@ -73,7 +74,7 @@ def replay(
     --pusher and --params-file as they were given to the launch file.
     """
     if out:
-        _check_free(out, overwrite)
+        check_free(out, FILES, overwrite)
     torch.set_num_threads(1)
     given = {"mocap": mocap, "arm": arm, "table": table, "pusher": pusher, "layout": layout, "params_file": params_file}
     given |= {"namespace": namespace, "bundle": bundle, "goal": goal}
@@ -124,12 +125,6 @@ def replay(
     _print(found, compared, remarks)
     if out:
         _write(out, found, compared, recorded)
-
-
-def _check_free(out: Path, overwrite: bool) -> None:
-    there = [name for name in FILES if (out / name).exists()]
-    if there and not overwrite:
-        raise InputError(f"{out} holds {', '.join(there)} already; give another --out, or --overwrite to replace it")
 
 
 def node_settings(

@@ -29,6 +29,7 @@ from sgp_ros.options import (
     PusherOption,
     RecordedLayoutOption,
     TableOption,
+    check_free,
     pairs,
 )
 from sgp_ros.replay import node_settings
@@ -84,8 +85,10 @@ def tune(
     on cases that were not used in the search. Ctrl-C ends with what was found so far; with --storage the same command
     goes on, and several at a time share the work.
     """
+    from sgp_ros.tune_report import FILES
+
     torch.set_num_threads(1)
-    _check_free(out, overwrite)
+    check_free(out, FILES, overwrite)
     given = {"mocap": mocap, "arm": arm, "table": table, "pusher": pusher, "layout": layout, "params_file": params_file}
     given |= {"namespace": namespace, "bundle": bundle, "goal": goal}
     planner, mpc, own = node_settings(given, pairs(sets))
@@ -107,14 +110,6 @@ def tune(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _check_free(out: Path, overwrite: bool) -> None:
-    from sgp_ros.tune_report import FILES
-
-    there = [name for name in FILES if (out / name).exists()]
-    if there and not overwrite:
-        raise InputError(f"{out} holds {', '.join(there)} already; give another --out, or --overwrite to replace it")
 
 
 def _loop_judge(
