@@ -34,6 +34,7 @@ from sgp_ros.rig_files import NODES
 from sgp_ros.running import LATCHED_QOS
 
 NEAR_S = 0.15  # a miss this close to a late wake-up of the idle process coincides with it
+KINDS = ("missed_planning", "missed_state", "missed_asleep", "late_steps")
 QOS = QoSProfile(depth=1000)
 IDLE = """
 import sys, time
@@ -70,7 +71,7 @@ class Watch:
         values = {pair.key: pair.value for pair in message.values}
         reason, now_s = values["reason"], time.time()
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
-        names = ("plan_ms", "latency_ms", "steps", "overruns", "late_steps", "iterations")
+        names = ("plan_ms", "plan_waited_ms", "latency_ms", "steps", "iterations", *KINDS)
         self.rows.append({"time_s": now_s, **{name: float(values[name]) for name in names}})
         if reason in ("GOAL_REACHED", "NO_GOAL") and now_s - self._sent_s > 2.0:
             self.goals += reason == "GOAL_REACHED"
@@ -95,16 +96,21 @@ def per_plan(rows: list[dict[str, float]], key: str, counter: str) -> np.ndarray
 
 
 def misses(rows: list[dict[str, float]], late_s: np.ndarray) -> dict[str, Any]:
-    """How many cycles were missed, and how many of them when the idle process woke up late, too."""
-    found: dict[str, Any] = {"overruns": 0, "late_steps": 0, "coincide": 0, "times_s": []}
+    """How many cycles were missed and why, and how many of them when the idle process woke up late, too.
+
+    `each`: time [s], why, how many, and of the plan that was told with it: how long it took, and how much of that the
+    planner's thread waited for a processor [ms].
+    """
+    found: dict[str, Any] = {**dict.fromkeys(KINDS, 0), "coincide": 0, "each": []}
     for before, after in itertools.pairwise(rows):
-        for name in ("overruns", "late_steps"):
+        for name in KINDS:
             count = int(after[name] - before[name])
             if count > 0:
                 found[name] += count
                 near = len(late_s) and np.abs(late_s - after["time_s"]).min() < NEAR_S + after["plan_ms"] * 1e-3
                 found["coincide"] += count if near else 0
-                found["times_s"].append(round(after["time_s"] - rows[0]["time_s"], 2))
+                at_s = round(after["time_s"] - rows[0]["time_s"], 2)
+                found["each"].append([at_s, name, count, round(after["plan_ms"], 1), round(after["plan_waited_ms"], 1)])
     return found
 
 
@@ -182,10 +188,11 @@ def run(options: argparse.Namespace, folder: FilePath) -> dict[str, Any]:
         "goals_reached": watch.goals,
         "reasons": watch.reasons,
         "plan_ms": spread(per_plan(rows, "plan_ms", "steps")),
+        "plan_waited_ms": spread(per_plan(rows, "plan_waited_ms", "steps")),
         "latency_ms": spread(per_plan(rows, "latency_ms", "steps")),
         "iterations_median": float(np.median(per_plan(rows, "iterations", "steps"))),
         "missed": missed,
-        "missed_share": (missed["overruns"] + missed["late_steps"]) / cycles,
+        "missed_share": sum(missed[kind] for kind in KINDS) / cycles,
         "idle_late_ms": spread(wake[:, 1] * 1e3),
         # How much of the time any miss would coincide by chance.
         "idle_late_share_of_time": float(min(1.0, 2.0 * NEAR_S * (wake[:, 1] > 0.25 / options.rate).sum() / took_s)),

@@ -20,11 +20,12 @@ from sgp_ros.doctor_graph import Graph
 from sgp_ros.goal_inputs import GoalConfig
 from sgp_ros.mocap_settings import MocapNodeConfig, load_layout
 from sgp_ros.mpc_settings import MpcNodeConfig
+from sgp_ros.priority import ProcessConfig
 
 CONFIGS: dict[str, tuple[type[Config], ...]] = {
-    "mocap_node": (EstimatorConfig, FramesConfig, MocapNodeConfig),
-    "mpc_node": (PlannerConfig, MpcConfig, MpcNodeConfig, GoalConfig),
-    "pusher_node": (PusherConfig, FramesConfig, PusherNodeConfig),
+    "mocap_node": (EstimatorConfig, FramesConfig, MocapNodeConfig, ProcessConfig),
+    "mpc_node": (PlannerConfig, MpcConfig, MpcNodeConfig, GoalConfig, ProcessConfig),
+    "pusher_node": (PusherConfig, FramesConfig, PusherNodeConfig, ProcessConfig),
 }
 # What mpc_node plans with and pusher_node refuses beyond; the rest only slows the pusher down.
 REFUSED_BEYOND = ("workspace_m", "keep_out_m", "step_limit_m")

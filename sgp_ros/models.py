@@ -18,6 +18,7 @@ from sgp_core.share import share_path
 from sgp_core.trust import require_trust
 from sgp_core.types import Goal, State
 from sgp_ros.planning import Job, PlanWorker
+from sgp_ros.priority import leave_priority
 
 WARM_UP = -1  # the generation of a plan that nobody sends
 
@@ -103,6 +104,7 @@ class Models:
             return error
 
     def _prepare(self, files: BundleFiles, settings: tuple[PlannerConfig, MpcConfig]) -> None:
+        leave_priority()  # seconds of work must not keep the rest of the machine waiting
         try:
             self._result = self._made(open_bundle(files), settings)
         except InputError as error:

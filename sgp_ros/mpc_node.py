@@ -128,6 +128,7 @@ class MpcNode(SgpNode):
             self.settings.put("bundle", self._path_text)
         elif ready is not None:
             self._worker.stop(0.0)
+            self.take_priority()  # its thread was started by one that nobody waited for
             self._path_text, self._bundle_refused = self.settings.get(MpcNodeConfig).bundle, ""
             self._use(ready)
             self._record.forget_expected()
@@ -169,7 +170,9 @@ class MpcNode(SgpNode):
         # watch sees that. Missed are cycles with the last plan still running or no state, and those slept through.
         now_s = self.now_s()
         slept = round((now_s - self._cycle_s) * self._mpc.rate_hz) - 1 if self._cycle_s > 0.0 else 0
-        self._record.overruns += max(slept, 0) + (self._worker.busy or self._due)
+        self._record.missed_asleep += max(slept, 0)
+        self._record.missed_planning += self._worker.busy
+        self._record.missed_state += self._due and not self._worker.busy
         self._cycle_s, self._due = now_s, True
 
     def _start_plan(self) -> None:
@@ -219,7 +222,7 @@ class MpcNode(SgpNode):
             return  # a hold was sent meanwhile, and its reason is on `status`
         decision, now_s = outcome.decision, self.now_s()
         if decision is not None and decision.plan is not None:
-            self._record.planned(outcome.wall_s)
+            self._record.planned(outcome.wall_s, outcome.cpu_s)
             late_s = now_s - decision.step.stamp_s
             if decision.step.status == Reason.RUNNING and late_s > self._late_after_s:
                 # As if it had never been planned: the step under way goes on, and the next plan starts from there.

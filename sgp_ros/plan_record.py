@@ -22,13 +22,15 @@ class PlanRecord:
 
     def __init__(self) -> None:
         self.steps = 0  # steps sent
-        self.overruns = 0  # cycles without a plan of their own
-        self.late = 0  # steps dropped because they came too late
+        # Cycles without a step of their own: the last plan still ran, no state came, or the node slept through them;
+        # and those whose step was dropped because it came too late.
+        self.missed_planning = self.missed_state = self.missed_asleep = self.late = 0
         self._plan: Plan | None = None
         self._search: Search | None = None
         self._job: Job | None = None
         self._marker_error_m = self._yaw_error_rad = NAN
         self._solve_s: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._waited_s = NAN
         self._wall_s: deque[float] = deque(maxlen=EXPECTED_FROM)
         self._latency_s: deque[float] = deque(maxlen=TIMES_KEPT)
 
@@ -37,9 +39,10 @@ class PlanRecord:
         """How long a plan takes: the median of the last ones."""
         return float(np.median(self._wall_s)) if self._wall_s else 0.0
 
-    def planned(self, wall_s: float) -> None:
-        """A plan took so long."""
+    def planned(self, wall_s: float, cpu_s: float) -> None:
+        """A plan took so long, of which its thread had a processor for so long."""
         self._wall_s.append(wall_s)
+        self._waited_s = max(wall_s - cpu_s, 0.0)
 
     def forget_expected(self) -> None:
         """Plans are made under other settings from now on."""
@@ -59,8 +62,10 @@ class PlanRecord:
 
     def values(self) -> dict[str, object]:
         """Plan times and latencies over the last 1000, errors against the goal, objective, counters; NaN if unknown."""
+        overruns = self.missed_planning + self.missed_state + self.missed_asleep
         return {
             **_spread("plan_ms", self._solve_s),
+            "plan_waited_ms": self._waited_s * 1e3,  # of the last plan, for a processor or for Python's lock
             # From the measurement of the markers to the step.
             **_spread("latency_ms", self._latency_s),
             "marker_error_mm": self._marker_error_m * 1e3,
@@ -70,9 +75,12 @@ class PlanRecord:
             "iterations": 0 if self._plan is None else self._plan.iterations,
             **self._began_with(),
             "steps": self.steps,
-            "overruns": self.overruns,
+            "missed_planning": self.missed_planning,
+            "missed_state": self.missed_state,
+            "missed_asleep": self.missed_asleep,
+            "overruns": overruns,
             "late_steps": self.late,
-            "misses": self.overruns + self.late,
+            "misses": overruns + self.late,
         }
 
     def _began_with(self) -> dict[str, object]:

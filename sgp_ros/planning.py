@@ -37,6 +37,7 @@ class Outcome:
     decision: Decision | None
     error: Exception | None
     wall_s: float
+    cpu_s: float  # of that, how long the planner's thread had a processor
 
     def blamed(self, refused: Fault) -> Fault:
         """A state can be too old because the driver is slow, or because planning is: tell which."""
@@ -95,7 +96,7 @@ class PlanWorker:
     def _run(self) -> None:
         torch.set_num_threads(self._torch_threads)
         while (job := self._jobs.get()) is not None:
-            started_s = time.perf_counter()
+            started_s, before_s = time.perf_counter(), time.thread_time()
             decision, failure = None, None
             try:
                 decision = job.controller.control(
@@ -103,7 +104,7 @@ class PlanWorker:
                 )
             except Exception as error:  # whatever a model does, the node has to report it and hold
                 failure = error
-            wall_s = time.perf_counter() - started_s
-            self._outcomes.put(Outcome(job=job, decision=decision, error=failure, wall_s=wall_s))
+            wall_s, cpu_s = time.perf_counter() - started_s, time.thread_time() - before_s
+            self._outcomes.put(Outcome(job=job, decision=decision, error=failure, wall_s=wall_s, cpu_s=cpu_s))
             self._idle.set()
             self._on_done()

@@ -22,6 +22,7 @@ from sgp_core.config import Config
 from sgp_core.errors import InputError
 from sgp_ros import convert
 from sgp_ros.parameters import Settings
+from sgp_ros.priority import ProcessConfig, take_priority
 from sgp_ros.security import NOT_ENFORCED, refused_words, security_enforced, security_wanted
 
 # For measurements: matches every driver, reliable or not; only the newest counts, and a deadline would block matching.
@@ -61,7 +62,7 @@ class SgpNode(Node):
             raise InputError(f"a parameter given to {name} has no type, as an empty list has none: {error}") from error
         except RuntimeError as error:
             raise InputError(refused_words(error)) from error
-        self.settings = Settings(self, configs)
+        self.settings = Settings(self, [*configs, ProcessConfig()])
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", REPORT_QOS)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=self.steady_clock)
@@ -78,6 +79,12 @@ class SgpNode(Node):
     def report_name(self) -> str:
         """The node's name on /diagnostics: that of two rigs differs by the namespace."""
         return str(self.get_fully_qualified_name()).lstrip("/")
+
+    def take_priority(self) -> None:
+        """Ask for the scheduling that the parameters want, for every thread that there is."""
+        refused = take_priority(self.settings.get(ProcessConfig).realtime_priority)
+        if refused:
+            self.get_logger().warning(refused)
 
     def diagnostics(self) -> DiagnosticStatus | None:
         """The node's entry on /diagnostics; None while there is nothing to say."""
@@ -144,6 +151,7 @@ def run(make_node: Callable[[], SgpNode], args: Sequence[str] | None = None) -> 
         node = make_node()
         if security_wanted() and not security_enforced():
             node.get_logger().warning(NOT_ENFORCED)
+        node.take_priority()
         signals.starting = False
         # What is there now stays; walking all of torch now and then would stop every thread for tens of milliseconds.
         gc.collect()

@@ -77,7 +77,7 @@ class Worker:
             failure = error
         if decision is not None and decision.plan is not None and self.spoilt is not None:
             decision = spoil(decision, self.spoilt)
-        self._outcomes.append(Outcome(job=job, decision=decision, error=failure, wall_s=self.plan_s))
+        self._outcomes.append(Outcome(job=job, decision=decision, error=failure, wall_s=self.plan_s, cpu_s=self.plan_s))
 
 
 def spoil(decision: Decision, u: tuple[float, float]) -> Decision:

@@ -120,6 +120,10 @@ class Graph:
         """Of a process; None while it runs."""
         return self._processes[label].poll()
 
+    def pid(self, label: str) -> int:
+        """Of a process."""
+        return self._processes[label].pid
+
     def output(self, label: str) -> str:
         """What a process has written so far."""
         return self._log(label).read_text(errors="replace")

@@ -14,6 +14,7 @@ from sgp_ros.arm_output import PusherNodeConfig
 from sgp_ros.goal_inputs import GoalConfig
 from sgp_ros.mocap_settings import MocapNodeConfig
 from sgp_ros.mpc_settings import MpcNodeConfig
+from sgp_ros.priority import ProcessConfig
 from sgp_ros.rig_files import ARGUMENTS, presets
 from sgp_ros.rig_sim_node import RigNodeConfig
 from sgp_ros.teleop_node import TeleopConfig
@@ -44,6 +45,7 @@ def table(*configs: type[Config]) -> str:
         (NODES, (PusherConfig, FramesConfig, PusherNodeConfig)),
         (NODES, (SimConfig, RigNodeConfig)),
         (NODES, (TeleopConfig,)),
+        (NODES, (ProcessConfig,)),
     ],
 )
 def test_parameter_tables_are_those_of_the_code(document, configs):

@@ -62,7 +62,10 @@ class TestMpcNode:
         assert 0.0 < float(values["plan_ms_p50"]) <= float(values["plan_ms_p99"]) <= float(values["plan_ms_max"])
         # The markers were measured before the plan was made.
         assert float(values["latency_ms"]) > float(values["plan_ms"]) > 0.0
+        kinds = sum(int(values[f"missed_{why}"]) for why in ("planning", "state", "asleep"))
         assert int(values["misses"]) == int(values["overruns"]) + int(values["late_steps"])
+        assert int(values["overruns"]) == kinds
+        assert 0.0 <= float(values["plan_waited_ms"]) < 1000.0
         graph.wait("three steps", lambda: len(controller.steps) >= 3)
         for step in controller.steps:
             assert step.header.frame_id == "table"

@@ -25,14 +25,15 @@ from sgp_ros.arm_output import PusherNodeConfig
 from sgp_ros.goal_inputs import GoalConfig
 from sgp_ros.mocap_settings import MocapNodeConfig
 from sgp_ros.mpc_settings import MpcNodeConfig
+from sgp_ros.priority import ProcessConfig
 from sgp_ros.rig_files import presets
 from sgp_ros.rig_sim_node import RigNodeConfig
 
 CONFIGS: dict[str, list[Config]] = {
-    "mocap_node": [EstimatorConfig(), FramesConfig(), MocapNodeConfig()],
-    "mpc_node": [PlannerConfig(), MpcConfig(), MpcNodeConfig(), GoalConfig()],
-    "pusher_node": [PusherConfig(), FramesConfig(), PusherNodeConfig()],
-    "rig_sim_node": [SimConfig(), RigNodeConfig()],
+    "mocap_node": [EstimatorConfig(), FramesConfig(), MocapNodeConfig(), ProcessConfig()],
+    "mpc_node": [PlannerConfig(), MpcConfig(), MpcNodeConfig(), GoalConfig(), ProcessConfig()],
+    "pusher_node": [PusherConfig(), FramesConfig(), PusherNodeConfig(), ProcessConfig()],
+    "rig_sim_node": [SimConfig(), RigNodeConfig(), ProcessConfig()],
 }
 MOCAPS = [share_path("config", "mocap", f"{name}.yaml") for name in presets("mocap")]
 ARMS = [share_path("config", "arm", f"{name}.yaml") for name in presets("arm")]
