@@ -10,7 +10,6 @@ VENV := .venv
 JAZZY := .venv-jazzy
 INPUTS_FUZZED ?= 1000000
 HOURS ?= 8
-TEST_PROCESSES ?= 2
 JAZZY_TESTS ?= test/test_settings_files.py test/test_nodes.py \
   test/test_demo.py::test_demo_reaches_the_goal_and_reports_it
 BIN := $(VENV)/bin
@@ -38,7 +37,7 @@ demo: $(VENV)/.installed  ## push the box to a goal on the simulated rig (GOAL=c
 	$(BIN)/sgp demo --goal $(GOAL) --seed $(SEED) --out $(OUT)
 
 test: lint  ## every check: lint, types, import arrows, tests, and the nodes once more on ROS 2 Jazzy
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest
 	$(MAKE) test-jazzy
 
 test-jazzy: $(JAZZY)/.installed  ## the nodes and a demo with the wheels of ROS 2 Jazzy (JAZZY_TESTS=test for every test)

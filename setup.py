@@ -13,7 +13,6 @@ EXECUTABLES = ("mocap_node", "mpc_node", "pusher_node", "rig_sim_node", "teleop_
 TESTS = [
     "pytest>=8.3,<9",  # runs the tests; launch_testing breaks with pytest 9
     "pytest-timeout>=2.3",  # ends a test that hangs
-    "pytest-xdist>=3.6",  # two test files at a time: most of a node's test is waiting
     "hypothesis>=6.100",  # searches for counterexamples
     "beartype>=0.19",  # checks the shape annotations while tests run
 ]

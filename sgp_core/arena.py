@@ -65,8 +65,15 @@ def _bundle(path: Path) -> ModelBundle:
 
 @functools.lru_cache(maxsize=4)
 def _solver(contender: Contender, path: Path) -> Solver:
-    """Kept, because to compile one takes as long as to run with it, and it holds nothing from plan to plan."""
-    return contender.solver(_bundle(path))
+    """Kept, because to compile one takes as long as to run with it, and it holds nothing from plan to plan.
+
+    Its first plan is thrown away: in that one a part of the time for a plan would go into compiling.
+    """
+    bundle, config = _bundle(path), contender.planner
+    solver, x = contender.solver(bundle), bundle.reference_x[0]
+    goal = Goal(markers_m=bundle.layout.markers(x) + 0.1)
+    solver.plan(State(stamp_s=0.0, x=x), goal, np.zeros((config.horizon, 2)), torch.Generator().manual_seed(0))
+    return solver
 
 
 def trials_of(
@@ -141,25 +148,33 @@ def grouped(pairs: Pairs, by: Callable[[Trial], Any]) -> dict[Any, Pairs]:
 
 
 def gradient_ratios(
-    bundle_path: Path, planner: PlannerConfig, goal: Pose, states: list[State]
+    bundle_path: Path, planner: PlannerConfig, cases: Sequence[tuple[State, Pose]]
 ) -> list[tuple[float, float, float]]:
     """How hard the penalty pulls on the actions, against the task, at each noise level.
 
+    Args:
+        bundle_path: models.
+        planner: settings.
+        cases: states, each with its goal.
+
     Returns:
-        Per level: sigma, and the median over `states` of ||grad penalty|| / ||grad task|| with respect to u_0..u_T-1,
-        once for resting actions, where the first plan begins, and once for the plan that the planner ends with.
+        Per level: sigma, and the median over `cases` of ||grad penalty|| / ||grad task|| with respect to u_0..u_T-1,
+        once for resting actions, where the first plan begins, and once for the pushes that the planner ends with.
     """
     bundle = load_bundle(bundle_path)
     solver = Planner(bundle, planner)
-    target = Goal.from_pose(bundle.layout, *goal)
     rest = np.zeros((planner.horizon, 2))
-    plans = [solver.plan(state, target, rest, torch.Generator().manual_seed(0)) for state in states]
+    asked, planned = [], []
+    for state, pose in cases:
+        goal = Goal.from_pose(bundle.layout, *pose)
+        plan = solver.plan(state, goal, rest, torch.Generator().manual_seed(0))
+        asked.append((state, goal, rest))
+        planned.append((State(stamp_s=state.stamp_s, x=plan.x[plan.walk]), goal, plan.u[plan.walk :]))
     out = []
     for level in solver.levels:
-        at_rest = [solver.gradient_ratio(state, target, rest, level) for state in states]
-        at_plan = [
-            solver.gradient_ratio(state, target, plan.u, level) for state, plan in zip(states, plans, strict=True)
-        ]
+        at_rest, at_plan = (
+            [solver.gradient_ratio(state, goal, u, level) for state, goal, u in some] for some in (asked, planned)
+        )
         out.append((bundle.sigmas[level], float(np.median(at_rest)), float(np.median(at_plan))))
     return out
 

@@ -16,6 +16,7 @@ from sgp_core.data import Transitions
 from sgp_core.distance import nearest_distance
 from sgp_core.layout import MarkerLayout
 
+JOINED_M = 0.005  # a row follows on another when it begins so close to where that ended
 MOVED_M = 0.002  # mean marker displacement above which a transition counts as a push
 DESCENT_STEPS = 20  # steps per noise level
 DESCENT_RATE = 0.5  # of the full step sigma^2 * score, which is the denoiser's
@@ -49,10 +50,11 @@ def one_step_error(bundle: ModelBundle, data: Transitions) -> dict[str, Any]:
 
 def rollout_error(bundle: ModelBundle, data: Transitions, steps: int) -> dict[str, Any]:
     """The same after `steps` predicted steps with the recorded actions, from every start a demonstration allows."""
-    # Consecutive rows of one demonstration follow on one another.
-    starts = np.array(
-        [i for i in range(len(data) - steps + 1) if data.demonstration[i] == data.demonstration[i + steps - 1]]
-    )
+    # Rows of one demonstration follow on one another, but for what was cut out between them.
+    follows = data.demonstration[1:] == data.demonstration[:-1]
+    follows &= np.abs(data.x[1:] - data.x_next[:-1]).max(axis=1) < JOINED_M
+    whole = [follows[k : len(data) - steps + 1 + k] for k in range(steps - 1)]
+    starts = np.flatnonzero(np.all(whole, axis=0)) if len(data) >= steps else np.array([], dtype=int)
     if len(starts) == 0:
         return {"starts": 0, "mm_per_marker": None, "mm": None, "rigid_mm": None}
     x = torch.from_numpy(data.x[starts]).float()

@@ -85,7 +85,7 @@ def run_loop(
     motion, reference = CommandedMotion(bundle.step_duration_s), rig.pusher()
     initial = cost_cm2(rig.markers(), goal)
     states, poses, pushers, plan_s = [], [rig.box_pose()], [_point(rig)], []
-    steps, unsafe = 0, 0
+    steps, unsafe, went = 0, 0, True
     while True:
         state, now_s, u = eyes.state(), rig.time_s, np.zeros(2)
         if state is None:
@@ -93,8 +93,9 @@ def run_loop(
         elif now_s - state.stamp_s > mpc.state_timeout_s:
             reason, words = Reason.STALE_STATE, f"the state is {now_s - state.stamp_s:.3f} s old"
         else:
-            outlook = Outlook(start_s=now_s, motion_m=motion.between(state.stamp_s, now_s))
-            decision = controller.control(state, goal, carry, outlook=outlook if state.stamp_s < now_s else None)
+            outlook: Outlook | None = Outlook(start_s=now_s, motion_m=motion.between(state.stamp_s, now_s))
+            outlook = outlook if state.stamp_s < now_s else None
+            decision = controller.control(state, goal, carry, executed=went, outlook=outlook)
             carry, reason, u = decision.carry, decision.step.status, decision.step.u
             words = decision.step.reason
             states.append(state)
@@ -102,7 +103,7 @@ def run_loop(
                 plan_s.append(decision.plan.solve_s)
         if reason is Reason.GOAL_REACHED or steps == max_steps:
             break
-        steps += 1
+        steps, went = steps + 1, reason is Reason.RUNNING
         asked, u = u, _within(planner, reference, u)
         motion.step(now_s, u, now_s, planner.speed_limit_mps)
         eyes.move(reference, u, bundle.step_duration_s)

@@ -25,6 +25,7 @@ from sgp_core.training import Trained, sample, train, tuples_of
 REFERENCE_AT_MOST = 2000  # tuples kept for the distance to data; more make every plan slower and the file larger
 CORESET_OF = 200_000  # tuples they are chosen from; more take minutes and cover no more
 MEASURED_AT_MOST = 5000  # held-out tuples for the figures
+WENT = 0.5  # of a commanded step: less was not carried out
 
 
 def train_bundle(
@@ -95,8 +96,10 @@ def coreset(z: Tensor, at_most: int) -> np.ndarray:
 
 
 def _index(data: Transitions, train_data: Transitions, trained: Trained, config: TrainConfig) -> dict[str, Any]:
-    # A servo that lags realises a little less than was commanded; both lie within what the models have seen.
-    longest = float(max(np.abs(train_data.u).max(), np.abs(train_data.u_commanded).max()))
+    # A servo that lags realises a little less than was commanded; both lie within what the models have seen. A step
+    # that was refused, or that something stopped, does not.
+    went = np.linalg.norm(train_data.u, axis=1) >= WENT * np.linalg.norm(train_data.u_commanded, axis=1)
+    longest = float(max(np.abs(train_data.u).max(), np.abs(train_data.u_commanded[went]).max(initial=0.0)))
     return {
         "layout": data.layout.to_dict(),
         "normalizer": trained.normalizer.to_dict(),

@@ -139,7 +139,8 @@ class Fit:
     def take_up(self, state: dict[str, Any]) -> None:
         """Go on from a `state`."""
         self.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        # The optimiser goes on with the very tensors that it is given, and what is kept must stay as it was.
+        self._optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
         self._schedule.load_state_dict(state["schedule"])
         self._generator.set_state(state["generator"])
         self._order, self._step = state["order"], int(state["step"])

@@ -133,7 +133,7 @@ class Controller:
             search: where else to look for a place to push from, likewise.
         """
         error_m, yaw_rad = goal_error(self._bundle.layout, state.x, goal)
-        if self.is_at(state.x, goal, slack=self._mpc.goal_hysteresis if carry.arrived else 1.0):
+        if self._arrived(error_m, yaw_rad, self._mpc.goal_hysteresis if carry.arrived else 1.0):
             # The old plan ends here; the next one, after the box moved away, starts afresh.
             return Decision(
                 step=_no_step(state, Reason.GOAL_REACHED, f"goal reached, markers {error_m * 1e3:.1f} mm away"),
@@ -198,7 +198,9 @@ class Controller:
 
     def is_at(self, x: Float[ndarray, "nx"], goal: Goal, slack: float = 1.0) -> bool:
         """Whether a state [m; table] counts as the goal, with tolerances times `slack`."""
-        error_m, yaw_rad = goal_error(self._bundle.layout, x, goal)
+        return self._arrived(*goal_error(self._bundle.layout, x, goal), slack)
+
+    def _arrived(self, error_m: float, yaw_rad: float, slack: float) -> bool:
         return error_m <= slack * self._mpc.goal_tolerance_m and yaw_rad <= slack * self._mpc.goal_yaw_tolerance_rad
 
     def _warm_start(
@@ -257,7 +259,10 @@ class Controller:
 
     def _looked(self, state: State, carry: MpcCarry, search: Search, plan: Plan) -> tuple[Looked, ...]:
         found, parts = self._recent(state, carry), self._planner.config.search_parts
-        return found if search.look is None else (*found, Looked(parts, search.look, plan.shortlist))[-parts:]
+        # A walk that has become impossible is searched for anew instead, and that plan descends.
+        if search.look is None or plan.iterations:
+            return found
+        return (*found, Looked(parts, search.look, plan.shortlist))[-parts:]
 
     def _recent(self, state: State, carry: MpcCarry) -> tuple[Looked, ...]:
         """What was found under the same settings, and without a break since."""

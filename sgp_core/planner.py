@@ -222,6 +222,12 @@ class Planner:
         return State(stamp_s=outlook.start_s, x=self._iteration.dynamics.roll(x, u[:, None])[0][0, -1].double().numpy())
 
     @torch.no_grad()
+    def data_distance(self, x0: Float[Tensor, "nx"], u: Float[Tensor, "T 2"]) -> float:
+        """Root of the mean squared distance to the data along steps [m] from a state [m; table], as predicted."""
+        rollout = self._iteration.rollout(x0, u[None], x0[:-2])
+        return max(0.0, float(rollout.distance2.sum()) / len(u)) ** 0.5
+
+    @torch.no_grad()
     def gradient_ratio(self, state: State, goal: Goal, u: Float[ndarray, "T 2"], level: int) -> float:
         """||gradient of the penalty|| / ||gradient of the task cost|| by the actions, at one noise level."""
         x0, target = torch.from_numpy(state.x).float(), torch.from_numpy(goal.markers_m).float().reshape(-1)

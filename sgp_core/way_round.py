@@ -16,6 +16,7 @@ from numpy import ndarray
 from scipy.interpolate import RegularGridInterpolator
 
 from sgp_core.layout import MarkerLayout, rotation
+from sgp_core.safety import MEASURED_SLACK_M
 from sgp_core.workspace import Region
 
 Pose = tuple[float, float, float]
@@ -217,7 +218,7 @@ class WayRound:
         return best
 
     def _inside(self, pusher_m: ndarray, stops_m: Float[ndarray, "n 2"], region: Region) -> bool:
-        if region.outside_by(pusher_m) > 0.0:
+        if region.outside_by(pusher_m) > MEASURED_SLACK_M:
             return False  # the nearest way inside comes first
         whole = np.vstack([pusher_m, stops_m])
         reached = region.reached(whole[:-1], stops_m)

@@ -78,5 +78,7 @@ def _all(log: Log, recorded: Recorded, bundle: ModelBundle, mpc: MpcConfig, seed
             if error_m > mpc.goal_tolerance_m or yaw_rad > mpc.goal_yaw_tolerance_rad:
                 outlook = Outlook(start_s=was.start_s, motion_m=was.motion_m)
                 cases.append(Case(state=state, goal=now, carry=carry, executed=was.executed, outlook=outlook))
-        carry = dataclasses.replace(afresh, u=was.plan_u, stamp_s=was.start_s)
+        # In the middle of a step the first push is what was left of it.
+        left = 1.0 if was.walk else was.left
+        carry = dataclasses.replace(afresh, u=was.plan_u, stamp_s=was.start_s, left=left)
     return cases

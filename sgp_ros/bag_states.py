@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from sgp_core.assembly import BACKWARDS_S
 from sgp_core.config import Config, EstimatorConfig, FramesConfig
 from sgp_core.cutting import SentStep
 from sgp_core.errors import InputError
@@ -65,6 +66,7 @@ class Recorded:
     faults: list[tuple[float, Fault]] = field(default_factory=list)  # stamp of a frame without a state, and why
     steps: list[SentStep] = field(default_factory=list)
     marks: list[tuple[float, str]] = field(default_factory=list)  # where demonstrations begin and end
+    set_back_at: int | None = None  # the first state after the clock was set back; steps and marks are those before
     counts: Counter[str] = field(default_factory=Counter)
     remarks: list[str] = field(default_factory=list)  # for the user
 
@@ -139,7 +141,11 @@ class Follower:
             if isinstance(frame.found, Fault):
                 self.recorded.faults.append((frame.stamp_s, frame.found))
             else:
-                self.recorded.states.append(frame.found)
+                states = self.recorded.states
+                back = bool(states) and frame.found.stamp_s < states[-1].stamp_s - BACKWARDS_S
+                if back and self.recorded.set_back_at is None:
+                    self.recorded.set_back_at = len(states)
+                states.append(frame.found)
 
 
 Take = Callable[[Any, float], None]  # a message, and when it was recorded [s]
@@ -198,21 +204,27 @@ class _Others:
         try:
             for take in self.takers[topic]:
                 take(message, received_s)
-        except (AttributeError, KeyError, TypeError, ValueError):  # of another type, or another version's
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # of another type, or another version's
             self._recorded.counts[f"messages of {topic} that are not what they should be"] += 1
 
     def _take_step(self, message: Any, received_s: float) -> None:
         found = convert.step_from_msg(message)
         if isinstance(found, Fault) or not np.isfinite(found[1]).all():
             self._recorded.counts["steps of another frame, or not finite"] += 1
+        elif self._recorded.set_back_at is not None:
+            self._recorded.counts["steps after the clock was set back"] += 1
         else:
             self._recorded.steps.append(SentStep(stamp_s=found[0], u=found[1]))
+        if not isinstance(found, Fault):
             self.late_s["steps"].append(received_s - found[0])
 
     def _take_mark(self, message: Any, received_s: float) -> None:
         stamp_s = convert.seconds(message.stamp)
-        self._recorded.marks.append((stamp_s, str(message.frame_id)))
         self.late_s["marks of demonstrations"].append(received_s - stamp_s)
+        if self._recorded.set_back_at is not None:
+            self._recorded.counts["marks of demonstrations after the clock was set back"] += 1
+            return
+        self._recorded.marks.append((stamp_s, str(message.frame_id)))
 
 
 def _conclude(bag: Bag, follower: Follower, heard: set[str]) -> None:

@@ -52,9 +52,11 @@ def check(
     """
     torch.set_num_threads(1)
     config = CheckConfig().replaced(**pairs(sets))
-    report = out / "report.html"
+    report, figures_file = out / "report.html", out / "check.json"
     if report.exists() and MARK not in report.read_text(encoding="utf-8", errors="replace")[:1000]:
         raise InputError(f"{report} is no report of `sgp check`; give another folder with --out")
+    if figures_file.exists() and not report.exists():
+        raise InputError(f"{figures_file} is there without a report of `sgp check`; give another folder with --out")
     models = load_bundle(bundle or share_path("models", "default"))
     wanted, began = _goals(goals), find_goal(start)
     transitions = Transitions.load(data)
@@ -65,7 +67,7 @@ def check(
             progress=lambda stage: status.update(f"checking: {stage}"),
         )
         write_text(report, html_text(found, figures(found), data.name), force=True)
-        write_text(out / "check.json", json_text(found), force=True)
+        write_text(figures_file, json_text(found), force=True)
     _print(found)
     console.print(f"report: {escape(str(report))}")
     raise typer.Exit(1 if found.verdict == Verdict.FAIL else 0)

@@ -98,17 +98,20 @@ def record_command(
     mocap: MocapOption = "",
     arm: ArmOption = "",
     pusher: PusherOption = "",
+    layout: RecordedLayoutOption = "",
     params_file: ParamsOption = "",
     topic: Annotated[list[str] | None, typer.Option(help="one more topic, by its absolute name; repeatable")] = None,
 ) -> None:
     """Record a rig as `ros2 bag record` does, without a ROS installation; shows rates and gaps meanwhile.
 
-    The driver's topics are recorded, too: give --mocap, --arm and --pusher as to rig.launch.py, or --topic for each.
+    The driver's topics are recorded, too: give --mocap, --arm, --pusher and --layout as to rig.launch.py, or each as
+    --topic.
     What was written a second ago survives a crash: `sgp dataset from-bag` and `sgp replay` read such a bag as well.
     """
     from sgp_ros.record import record
 
-    given = {"namespace": namespace, "mocap": mocap, "arm": arm, "pusher": pusher, "params_file": params_file}
+    given = {"mocap": mocap, "arm": arm, "pusher": pusher, "layout": layout, "params_file": params_file}
+    given["namespace"] = namespace
     topics = [*replayed_topics("sim.yaml", given, goals=False), *(topic or [])]
     record(out, namespace.strip("/"), topics, storage=storage, split_mb=split_mb, duration_s=duration)
 

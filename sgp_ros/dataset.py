@@ -88,6 +88,11 @@ def from_bag(
     if not rows:
         raise InputError("no transition in all of this; the reasons are above. Nothing was written")
     data = _transitions(rows, reading.layout, config, sources)
+    if len(set(data.marks.values())) < len(data.marks):
+        raise InputError(
+            "two of these bags hold the same demonstration, and it would be trained on and held out at once; give each"
+            " once. Nothing was written"
+        )
     data.save(out)
     data_figure(data, f"{out.name}: {len(data)} transitions of {_demonstrations(data)} demonstrations").savefig(picture)
     lengths = np.linalg.norm(data.u, axis=1) * 1e3
@@ -121,9 +126,10 @@ def _marked(recorded: Recorded, around_s: float = 0.0) -> list[tuple[list[State]
     """
     if not recorded.marks:
         return [(recorded.states, recorded.steps)]
+    states = recorded.states[: recorded.set_back_at]  # what came later has other marks, whatever its stamps say
     return [
         (
-            [state for state in recorded.states if begin - around_s <= state.stamp_s <= end + around_s],
+            [state for state in states if begin - around_s <= state.stamp_s <= end + around_s],
             [step for step in recorded.steps if begin <= step.stamp_s < end],
         )
         for begin, end in demonstrations(recorded.marks)[0]

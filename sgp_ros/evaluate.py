@@ -86,16 +86,16 @@ def evaluate(
             done = arena.run_all(todo, jobs, lambda: bar.advance(task))
     lines = arena_table.table(done)
     _print(lines)
-    if gradients:
-        for rival in (rival for rival in rivals if rival.name == "sgp" and rival.planner.beta > 0.0):
-            states = [s for t, r in done if t.contender == rival for s in r.states[:6]]
-            _print_ratios(rival.planner, arena.gradient_ratios(path, rival.planner, cases[0].goal, states[:60]))
     if json_file:
         write_text(json_file, json.dumps(arena.rows(done, models.sha256), indent=1) + "\n", force=True)
     if markdown:
         write_text(markdown, arena_table.markdown(lines), force=True)
     if worst:
         console.print(f"{len(arena_table.save_worst(done, worst))} pictures: {worst}")
+    if gradients:
+        for rival in (rival for rival in rivals if rival.name == "sgp" and rival.planner.beta > 0.0):
+            met = [(s, t.case.goal) for t, r in done if t.contender == rival for s in r.states[:6]]
+            _print_ratios(rival.planner, arena.gradient_ratios(path, rival.planner, met[:60]))
 
 
 def _cases(

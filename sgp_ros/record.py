@@ -102,7 +102,7 @@ def record(
         console.print(f"[yellow]not recorded:[/] {topic}: {why}")
     for topic in topics:
         if topic not in heard:
-            console.print(f"[yellow]silent:[/] {topic} had nothing to record; see --mocap, --arm, --pusher")
+            console.print(f"[yellow]silent:[/] {topic} had nothing to record; see --mocap, --arm, --pusher, --layout")
     count = sum(one.count for one in heard.values())
     if not count:
         raise InputError(f"nothing was published below /{namespace} (--namespace) while {out} was recorded")
@@ -124,6 +124,8 @@ def _until_told(
             writer.flush()
             flush_s = now_s + FLUSH_EVERY_S
         time.sleep(POLL_S)
+    for received in recorder.poll():  # what came while it slept, such as the mark that whoever ends it sent before
+        heard.setdefault(received.topic, Heard()).take(time.monotonic(), received.received_ns * 1e-9)
 
 
 def _table(out: Path, writer: BagWriter, heard: dict[str, Heard]) -> Table:

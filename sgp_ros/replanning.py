@@ -113,6 +113,8 @@ class Log:
         if path is not None and state_s - SAME_STAMP_S <= convert.seconds(path.header.stamp) <= state_s + LONGEST_S:
             start_s, took_s = convert.seconds(path.header.stamp), float(values["plan_ms"]) * 1e-3
             pusher_m = np.array([_xy(pose.pose.position) for pose in path.poses])
+            if not 0 <= walk < len(pusher_m) - 1:
+                raise ValueError(f"a plan of {len(pusher_m)} places with a walk of {walk} steps")
             plan_u, from_m = np.diff(pusher_m, axis=0), pusher_m[walk] if walk else None
         self.decisions.append(
             Decided(

@@ -28,6 +28,7 @@ from sgp_ros.options import pairs
 
 INTERRUPTED = 130
 CURVES = "events.out.tfevents.*"
+REPORTS = ("report.md", "training.png")
 console = Console(highlight=False)
 
 
@@ -61,9 +62,14 @@ def train(
     log = log or out / "training"
     if (out / INDEX).exists() and not overwrite:
         raise InputError(f"{out} holds a bundle already; give another folder with --out, or --overwrite to replace it")
+    if not overwrite and (there := [log / name for name in REPORTS if (log / name).exists()]):
+        raise InputError(
+            f"{there[0]} is of another training; give another folder with --log, or --overwrite to replace it"
+        )
     transitions = Transitions.load(data)
     about = {"data": transitions.sha256, "device": device, **config.to_dict()}
-    replaced, given_up = _curves(log) if overwrite else ([], [])
+    # In a folder that several trainings share nobody knows whose curves are whose.
+    replaced, given_up = _curves(log) if overwrite and log == out / "training" else ([], [])
     checkpoint = _checkpoint(log / "checkpoint.pt", about, overwrite)
     if not checkpoint.steps:
         _remove(given_up)

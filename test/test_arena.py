@@ -5,16 +5,20 @@ import functools
 
 import numpy as np
 import pytest
+import torch
 
 from sgp_core import arena, arena_table, suites
 from sgp_core.baselines.registry import Contender
+from sgp_core.bundle import load_bundle
 from sgp_core.config import MpcConfig, PlannerConfig, SimConfig
 from sgp_core.errors import InputError
-from sgp_core.evaluation import is_unsafe
+from sgp_core.evaluation import is_unsafe, run_loop
 from sgp_core.layout import MarkerLayout
+from sgp_core.planner import Planner
 from sgp_core.share import share_path
 from sgp_core.sim.camera import Camera, Glance
 from sgp_core.sim.rig import Rig, clearance
+from sgp_core.types import Goal, Reason, State
 
 LAYOUT = MarkerLayout.load(share_path("config", "layout.yaml"))
 LISTED = tuple(suites.COUNTS)
@@ -130,6 +134,39 @@ def test_a_camera_that_sees_nothing_has_no_state():
 )
 def test_unsafe_steps(reference, u, pusher, unsafe):
     assert is_unsafe(PlannerConfig(), np.array(reference), np.array(u), np.array(pusher)) is unsafe
+
+
+def test_how_hard_the_penalty_pulls_is_told_of_plans_that_walk(bundle_path):
+    """Each state towards the goal of its own case; here on the pusher's own side."""
+    layout, quick = load_bundle(bundle_path).layout, PlannerConfig(iterations=10, restarts=2)
+    state = State(stamp_s=0.0, x=layout.pack(layout.markers_at(0.65, 0.0, 0.0), np.array([0.55, 0.0])))
+    plan = Planner(load_bundle(bundle_path), quick).plan(
+        state, Goal.from_pose(layout, 0.55, 0.0, 0.0), np.zeros((4, 2)), torch.Generator().manual_seed(0)
+    )
+    assert plan.walk > 0
+    (level, at_rest, at_plan), *_ = arena.gradient_ratios(bundle_path, quick, [(state, (0.55, 0.0, 0.0))])
+    assert level > 0.0
+    assert np.isfinite([at_rest, at_plan]).all()
+
+
+def test_a_step_that_was_not_carried_out_is_still_to_be_done(bundle_path):
+    """Off the data nothing moves, and the warm start of the next plan is the whole of the last one."""
+    bundle = load_bundle(bundle_path)
+
+    class Watched(Planner):
+        given, made = [], []
+
+        def plan(self, state, goal, warm_start, *args, **how):
+            self.given.append(warm_start)
+            self.made.append(super().plan(state, goal, warm_start, *args, **how))
+            return self.made[-1]
+
+    quick, mpc = PlannerConfig(horizon=3, iterations=10, restarts=2), MpcConfig(trust_distance=1e-6)
+    solver = Watched(bundle, quick)
+    goal = Goal.from_pose(bundle.layout, 0.60, 0.0, 0.0)
+    run = run_loop(bundle, quick, mpc, SimConfig(), goal, solver=solver, max_steps=2)
+    assert run.last_reason == Reason.OFF_DATA
+    np.testing.assert_allclose(solver.given[1], solver.made[0].u[solver.made[0].walk :])
 
 
 def test_runs_are_counted_tabulated_and_drawn(bundle_path, tmp_path):

@@ -106,6 +106,9 @@ def test_time_ends_a_search_and_a_schedule_repeats_it():
     made._clock = lambda: float(next(now_s))
     found = plan(made, state_at(0.5, 0.0))
     assert 1 <= found.iterations < 6
+    # Time counts in the place of a number of rounds, not beside it: planners are compared at equal time.
+    made._own = CemConfig(rounds=1)
+    assert plan(made, state_at(0.5, 0.0)).iterations == found.iterations
     again = made.plan(state_at(0.5, 0.0), GOAL, REST, torch.Generator().manual_seed(0), schedule=found.schedule)
     np.testing.assert_array_equal(again.u, found.u)
     with pytest.raises(InputError, match="10 noise levels cannot be repeated"):

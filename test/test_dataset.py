@@ -31,12 +31,16 @@ def from_bag(*words: object) -> str:
     return " ".join(result.output.split())
 
 
-def marks(maker: BagMaker, *said: tuple[float, str], clock_s: float = 0.0) -> None:
-    """Where demonstrations begin and end, at times after START_S, by a clock that is ahead by `clock_s`."""
+def marks(maker: BagMaker, *said: tuple[float, str], clock_s: float = 0.0, set_back_s: float = np.inf) -> None:
+    """Where demonstrations begin and end, at times after START_S.
+
+    By a clock that is ahead by `clock_s`, and after `set_back_s` set back by as much.
+    """
     header = "std_msgs/msg/Header"
     maker.writer.add_topic("/sgp/demonstration", header, reliable=True, latched=False)
     for after_s, word in said:
-        sec, nanosec = divmod(round((START_S + after_s + clock_s) * NS), NS)
+        back_s = set_back_s if after_s >= set_back_s else 0.0
+        sec, nanosec = divmod(round((START_S + after_s + clock_s - back_s) * NS), NS)
         mark = TYPES.types[header](TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), word)
         maker.raw("/sgp/demonstration", START_S + after_s, bytes(TYPES.serialize_cdr(mark, header)))
 
@@ -88,6 +92,25 @@ class TestCut:
         assert data.demonstration.tolist() == [0, 0, 0, 1, 1, 1]
         np.testing.assert_allclose(data.u_commanded, STEPS[:3] * 2, atol=1e-9)
 
+    def test_what_comes_after_the_clock_was_set_back_is_not_mixed_with_what_was_before(self, tmp_path: Path) -> None:
+        """As when a simulation starts again: stamps of everything begin anew, only the recorder's clock goes on."""
+        with BagMaker(tmp_path / "bag", LAYOUT) as maker:
+            later = [(10.0 + k, word) for k, word in enumerate(("start", "stop") * 2)]
+            marks(maker, (-0.1, "start"), (2.1, "stop"), *later, set_back_s=10.0)
+            pushed(maker, STEPS[:2])
+
+            def again(stamp_s: float, markers: np.ndarray, pusher: np.ndarray) -> None:
+                maker.frame(stamp_s - 10.0, markers + 0.2, pusher + 0.2, received_s=stamp_s + 0.005)
+
+            pushed(maker, STEPS, start_s=START_S + 10.0, said=False, frame=again)
+            for number, u in enumerate(STEPS):  # in the middle of the steps of before, by their stamps
+                maker.step(START_S + 0.5 + number, u, received_s=START_S + 10.5 + number)
+        told = from_bag(tmp_path / "bag", "-o", tmp_path / "data.npz")
+        assert "4 steps after the clock was set back" in told
+        data = Transitions.load(tmp_path / "data.npz")
+        np.testing.assert_allclose(data.u_commanded, STEPS[:2], atol=1e-9)
+        assert data.x.max() < 0.7  # nothing of the second time
+
     def test_steps_by_keyboard_say_only_where_the_pusher_was_told_to_go(self, tmp_path: Path) -> None:
         """Between marks, a key sends a step every 50 ms, and each replaces the one before."""
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
@@ -108,7 +131,8 @@ class TestCut:
     def test_several_bags_are_several_demonstrations(
         self, recorded: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path
     ) -> None:
-        shutil.copytree(recorded[0], tmp_path / "tuesday")
+        with BagMaker(tmp_path / "tuesday", LAYOUT) as maker:
+            pushed(maker, STEPS, seed=1)
         from_bag(recorded[0], tmp_path / "tuesday", "-o", tmp_path / "data.npz")
         data = Transitions.load(tmp_path / "data.npz")
         assert data.demonstration.tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -362,6 +386,10 @@ class TestRefused:
     def test_the_same_bag_twice(self, recorded: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is given twice"):
             from_bag(recorded[0], recorded[0], "-o", tmp_path / "data.npz")
+        shutil.copytree(recorded[0], tmp_path / "copy")
+        with pytest.raises(InputError, match="hold the same demonstration"):
+            from_bag(recorded[0], tmp_path / "copy", "-o", tmp_path / "data.npz")
+        assert not (tmp_path / "data.npz").exists()
 
     def test_a_picture_that_is_there_stays(self, recorded: tuple[Path, np.ndarray, np.ndarray], tmp_path: Path) -> None:
         (tmp_path / "data.png").write_text("precious")

@@ -19,7 +19,7 @@ from sgp_core.planner import Planner
 from sgp_core.safety import region_of
 from sgp_core.share import share_path
 from sgp_core.sim.rig import Rig, clearance
-from sgp_core.types import Aim, Goal, Plan, Reason, Search, State
+from sgp_core.types import AT_GOAL, Aim, Goal, Plan, Reason, Search, State
 from sgp_core.way_round import way_round
 
 PARTS = 5
@@ -178,6 +178,13 @@ def test_a_plan_that_looks_round_is_the_last_one_carried_on(bundle: ModelBundle,
     )
     assert plan.iterations > 0
     assert plan.shortlist == ()
+    # Such a plan has looked nowhere, and what nobody looked at is not known to be empty.
+    begun = Controller(bundle, cut_off, MpcConfig(rate_hz=RATE_HZ))
+    carry = dataclasses.replace(initial_carry(0), u=pushes, from_m=far_m, chosen_s=0.0, stamp_s=0.0, aim=AT_GOAL)
+    decision = begun.control(state_of(bundle, 0.1), goal, carry)
+    assert decision.search is not None
+    assert decision.search.look == 0
+    assert decision.carry.looked == ()
 
 
 @pytest.mark.parametrize("rate_hz", [1.2, 1.4, 1.6])

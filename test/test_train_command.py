@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 import subprocess
 import sys
@@ -67,6 +68,31 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(
     for one, other in ((again.dynamics, whole.dynamics), (again.score, whole.score)):
         for name, value in one.state_dict().items():
             torch.testing.assert_close(value, other.state_dict()[name], rtol=0, atol=0)
+
+
+def test_what_was_kept_stays_as_it_was_while_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted again, before anything new is kept, it is written once more beside another network's state."""
+    monkeypatch.setattr(checkpoint_module, "KEEP_EVERY_S", 1e9)
+
+    def interrupt(check: Check) -> None:
+        if (check.network, check.step) == ("dynamics", 150):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(glued(), glued(60), QUICK, interrupt, checkpoint=Checkpoint(tmp_path / "c.pt", ABOUT))
+    kept = Checkpoint(tmp_path / "c.pt", ABOUT)
+    was = copy.deepcopy(kept.states["dynamics"]["optimizer"]["state"])
+    train(glued(), glued(60), QUICK, quietly, checkpoint=kept)
+    torch.testing.assert_close(kept.states["dynamics"]["optimizer"]["state"], was, rtol=0, atol=0)
+
+
+def test_reports_of_another_training_are_not_replaced_unasked(data_file: Path, tmp_path: Path) -> None:
+    log = tmp_path / "runs"
+    log.mkdir()
+    (log / "report.md").write_text("precious")
+    with pytest.raises(InputError, match=r"runs/report\.md is of another training; give another folder with --log"):
+        sgp("train", data_file, "-o", tmp_path / "a", "--log", log, *SETTINGS)
+    assert (log / "report.md").read_text() == "precious"
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -199,23 +225,17 @@ def test_millimetres_are_refused() -> None:
         Transitions(**{**vars(data), "x": data.x * 1e3})
 
 
-def test_overwriting_leaves_what_others_put_into_the_log_folder(data_file: Path, tmp_path: Path) -> None:
-    (tmp_path / "log").mkdir()
-    (tmp_path / "log" / "notes.txt").write_text("precious")
-    words = [
-        "train",
-        data_file,
-        "--out",
-        tmp_path / "bundle",
-        "--log",
-        tmp_path / "log",
-        *SETTINGS,
-        "--set",
-        "steps=50",
-    ]
+@pytest.mark.parametrize(("log", "curves"), [("bundle/training", 1), ("runs", 2)])
+def test_overwriting_leaves_what_others_put_into_the_log_folder(
+    data_file: Path, tmp_path: Path, log: str, curves: int
+) -> None:
+    """The folder inside the bundle's is the bundle's own; of another one nobody knows whose curves are there."""
+    (tmp_path / log).mkdir(parents=True)
+    (tmp_path / log / "notes.txt").write_text("precious")
+    words = ["train", data_file, "--out", tmp_path / "bundle", "--log", tmp_path / log, *SETTINGS, "--set", "steps=50"]
     sgp(*words)
     sgp(*words, "--overwrite")
-    assert (tmp_path / "log" / "notes.txt").read_text() == "precious"
-    assert len(list((tmp_path / "log").glob("events.out.tfevents.*"))) == 1
+    assert (tmp_path / log / "notes.txt").read_text() == "precious"
+    assert len(list((tmp_path / log).glob("events.out.tfevents.*"))) == curves
     assert (tmp_path / "bundle" / "bundle.json").exists()
     assert not (tmp_path / "bundle" / "partial").exists()

@@ -73,6 +73,14 @@ def test_a_place_outside_the_workspace_or_behind_a_keep_out_is_not_reached() -> 
     assert not ways.reached[AROUND.places[:, 0] > 0.05].any()
 
 
+def test_a_pusher_that_rests_on_the_border_has_its_ways() -> None:
+    """Noise shows it a little outside every other time."""
+    pose, region = (0.6, 0.0, 0.0), Region((0.45, 0.95, -0.3, 0.3), ())
+    for outside_m, there in ((1e-9, True), (0.002, True), (0.02, False)):
+        ways = AROUND.ways(pose, np.array([0.45 - outside_m, 0.0]), AROUND.places, region)
+        assert ways.reached[AROUND.places[:, 0] < -0.05].all() == there
+
+
 @given(per_side=st.integers(0, 7))
 def test_places_stand_beside_every_side(per_side: int) -> None:
     around = WayRound(LAYOUT, per_side)

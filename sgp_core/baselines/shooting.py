@@ -105,7 +105,7 @@ class Shooting(abc.ABC):
         bundle: models and layout.
         config: limits, objective, horizon and budget.
         objective: what is minimised.
-        rounds: how often the search looks at candidates, if time allows.
+        rounds: how often the search looks at candidates; a budget of time takes the place of this number.
         clock: time [s].
 
     Raises:
@@ -179,7 +179,8 @@ class Shooting(abc.ABC):
             objective=j,
             task_cost=float(outcome.task_cost[0]),
             distance2=penalty,
-            data_distance=max(0.0, penalty / len(u)) ** 0.5,
+            # That of the data whatever the penalty is: the controller slows down by it.
+            data_distance=self._guide.data_distance(x0, u),
             warm_start_objective=judge.start_j,
             status=status if finite else PlanStatus.FAILED,
             schedule=(rounds.done,),
@@ -188,15 +189,15 @@ class Shooting(abc.ABC):
 
 
 class Rounds:
-    """How many rounds there are: by number, and by time as long as another one fits."""
+    """How many rounds there are: as many as fit into the time where there is a budget, and by number otherwise."""
 
     def __init__(
         self, config: PlannerConfig, clock: Callable[[], float], started_s: float, spent_s: float, wanted: int | None
     ) -> None:
         self.done = 0
+        self._limited = config.budget_ms > 0.0 and wanted is None
         self._most = config.iterations if wanted is None else wanted
         self._end_s = started_s + config.budget_ms * 1e-3 - spent_s
-        self._limited = config.budget_ms > 0.0 and wanted is None
         self._clock, self._started_s = clock, started_s
 
     def more(self) -> bool:
@@ -204,7 +205,8 @@ class Rounds:
         now_s = self._clock()
         # What comes after the last round takes about half of one more.
         each_s = (now_s - self._started_s) / max(self.done, 1)
-        if self.done >= self._most or (self._limited and self.done and now_s + 1.5 * each_s > self._end_s):
+        over = now_s + 1.5 * each_s > self._end_s if self._limited else self.done >= self._most
+        if over and (self.done or not self._limited):
             return False
         self.done += 1
         return True
