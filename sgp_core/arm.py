@@ -281,7 +281,7 @@ class Arm:
         return bool(np.linalg.norm(off_m[:2]) > limit_m or abs(off_m[2]) > limit_m)
 
     def _release_by_itself(self, now_s: float) -> None:
-        if not self.reference.enabled or self.refusal() is not None:
+        if not (self.reference.enabled and self.reference.fresh_at(now_s)) or self.refusal() is not None:
             return
         if self._left is not None and self._far_off(self._left):
             # Going down wherever somebody has put it would be a surprise.

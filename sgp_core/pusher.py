@@ -98,7 +98,7 @@ class PusherReference:
         if stamp_s <= self._last_step_s:
             text = f"step dropped, its stamp is {self._last_step_s - stamp_s:.3f} s before the last accepted one"
             return Fault(reason=Reason.LATE_STEP, text=text)
-        if not self.fresh:
+        if not self.fresh_at(now_s):
             return Fault(reason=Reason.NO_PUSHER, text="step dropped, the measured pusher position is not known")
         start_m = self._at(stamp_s)
         wrong = check_step(u, start_m, self.config, slack_m=BORDER_SLACK_M)

@@ -161,7 +161,7 @@ def frames(
     help=LAYOUT_HELP,
     epilog="Example, live: `sgp calibrate layout --mocap vrpn_mocap --table calibration.yaml --names m1,m2,m3,m4,m5"
     " --box-at 0.6,0,0 --box-size 0.087,0.170,0.039 --pusher-radius 0.035`. From a recording: the same with"
-    " `--csv markers.csv` and without `--mocap`.",
+    " `--csv markers.csv`, without `--mocap` and without `--table`.",
 )
 def layout(
     csv: Annotated[

@@ -43,10 +43,11 @@ class Models:
     Args:
         threads: torch threads for one plan.
         wake: called from the planner's thread when a plan waits, and when a new bundle is ready or refused.
+        realtime: whether this process asks for real-time scheduling, which is not for loading.
     """
 
-    def __init__(self, threads: int, wake: Callable[[], object]) -> None:
-        self._threads, self._wake = threads, wake
+    def __init__(self, threads: int, wake: Callable[[], object], *, realtime: bool = False) -> None:
+        self._threads, self._wake, self._realtime = threads, wake, realtime
         self._checked: BundleFiles | None = None
         self._thread: threading.Thread | None = None
         self._result: Ready | InputError | None = None
@@ -104,8 +105,9 @@ class Models:
             return error
 
     def _prepare(self, files: BundleFiles, settings: tuple[PlannerConfig, MpcConfig]) -> None:
-        leave_priority()  # seconds of work must not keep the rest of the machine waiting
         try:
+            if self._realtime:
+                leave_priority()  # seconds of work must not keep the rest of the machine waiting
             self._result = self._made(open_bundle(files), settings)
         except InputError as error:
             self._result = error

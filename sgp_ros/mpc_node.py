@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -24,6 +24,7 @@ from sgp_ros.mpc_output import MpcOutput
 from sgp_ros.mpc_settings import MpcNodeConfig
 from sgp_ros.plan_record import PlanRecord
 from sgp_ros.planning import Job, Outcome
+from sgp_ros.priority import ProcessConfig
 from sgp_ros.running import SENSOR_QOS, SgpNode, run
 from sgp_ros.steps_sent import StepsSent
 
@@ -43,7 +44,8 @@ class MpcNode(SgpNode):
     def __init__(self) -> None:
         super().__init__("mpc_node", [PlannerConfig(), MpcConfig(), MpcNodeConfig(), GoalConfig()])
         own = self.settings.get(MpcNodeConfig)
-        self._models = Models(own.torch_threads, self._wake)
+        realtime = self.settings.get(ProcessConfig).realtime_priority > 0
+        self._models = Models(own.torch_threads, self._wake, realtime=realtime)
         self._planner, self._mpc = self._wanted()
         self._use(self._models.first(own.bundle, (self._planner, self._mpc)))
         self._path_text, self._bundle_refused = own.bundle, ""  # why the last bundle that was set is not used
@@ -74,6 +76,10 @@ class MpcNode(SgpNode):
         # notice that time itself stands still.
         self._timer = self.create_timer(1.0 / self._mpc.rate_hz, self._on_control)
         self.create_timer(WATCH_PERIOD_S, self._on_watch, clock=self.steady_clock)
+
+    def working_threads(self) -> Collection[int]:
+        """The planner's."""
+        return (self._worker.thread_id,)
 
     # --- settings --------------------------------------------------------------------------------------------------
 
@@ -128,9 +134,9 @@ class MpcNode(SgpNode):
             self.settings.put("bundle", self._path_text)
         elif ready is not None:
             self._worker.stop(0.0)
-            self.take_priority()  # its thread was started by one that nobody waited for
             self._path_text, self._bundle_refused = self.settings.get(MpcNodeConfig).bundle, ""
             self._use(ready)
+            self.take_priority()  # the new planner's thread was started by one that had left it
             self._record.forget_expected()
 
     # --- input: swap data, nothing else ----------------------------------------------------------------------------

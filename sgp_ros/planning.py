@@ -66,6 +66,11 @@ class PlanWorker:
         self._thread.start()
 
     @property
+    def thread_id(self) -> int:
+        """The kernel's number of its thread."""
+        return self._thread.native_id or 0
+
+    @property
     def busy(self) -> bool:
         """Whether a job is running."""
         return not self._idle.is_set()

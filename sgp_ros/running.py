@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import FrameType
 
 import rclpy
@@ -80,9 +80,13 @@ class SgpNode(Node):
         """The node's name on /diagnostics: that of two rigs differs by the namespace."""
         return str(self.get_fully_qualified_name()).lstrip("/")
 
+    def working_threads(self) -> Collection[int]:
+        """Kernel's numbers of threads that work long, for which the others must not wait."""
+        return ()
+
     def take_priority(self) -> None:
         """Ask for the scheduling that the parameters want, for every thread that there is."""
-        refused = take_priority(self.settings.get(ProcessConfig).realtime_priority)
+        refused = take_priority(self.settings.get(ProcessConfig).realtime_priority, self.working_threads())
         if refused:
             self.get_logger().warning(refused)
 

@@ -220,6 +220,9 @@ def test_a_step_that_comes_first_after_a_pause_does_not_skip_along_the_line() ->
     arm.step((0.05, 0.0))
     before = arm.run(0.4)[-1]
     arm.now_s += 0.5
+    # What was measured before the pause is not where the pusher is.
+    assert reason(arm.step((0.0, 0.01))) == Reason.NO_PUSHER
+    arm.reference.measure(arm.measured, arm.now_s)
     assert arm.step((0.0, 0.01)) is None
     np.testing.assert_allclose(arm.at(arm.now_s), before, atol=1e-9)
     np.testing.assert_allclose(arm.at(arm.now_s + 1.0), before + np.array([0.0, 0.01]), atol=1e-9)
