@@ -78,7 +78,9 @@ class PusherReference:
         self.measured_m = np.array(pusher_m, dtype=float)
         self._silence_s, self._measured_s = max(age_s, 0.0), now_s - age_s
         if not self._line:
+            # It begins here, and is no line that a pause since the last tick could have cut off.
             self._line.restart(now_s, self.measured_m)
+            self._now_s = now_s
 
     def step(self, stamp_s: float, u: Float[ndarray, "2"], now_s: float) -> Fault | None:
         """Take a step [m; table]. Returns None when it is executed, else why not (and latches what must not pass)."""

@@ -228,6 +228,15 @@ def test_a_step_that_comes_first_after_a_pause_does_not_skip_along_the_line() ->
     np.testing.assert_allclose(arm.at(arm.now_s + 1.0), before + np.array([0.0, 0.01]), atol=1e-9)
 
 
+def test_a_first_measurement_after_a_pause_is_no_line_that_was_dropped() -> None:
+    """Arms that take steps would be told of it, and nothing may be told before somebody asks for it."""
+    reference = PusherReference(PusherConfig())
+    reference.update(0.0, 0.0)
+    reference.measure(np.array(START), 1.4)
+    reference.update(1.5, 1.5)
+    assert reference.dropped == 0
+
+
 def test_the_slowest_output_rate_still_moves() -> None:
     arm = Arm(PusherConfig(output_rate_hz=10.0))
     arm.step((0.05, 0.0))
