@@ -53,7 +53,7 @@ class FrameAssembler:
         self._pusher: deque[tuple[float, ndarray]] = deque(maxlen=128)
         self._last_s: dict[str, float] = {}
         self._gaps_s: deque[float] = deque(maxlen=_PERIODS)
-        self._newest_s = -np.inf
+        self._newest_s: dict[str, float] = {}  # stamp of each source
         self._newest_marker_s = -np.inf
         self._emitted_s = -np.inf
         self._emitted_names: set[str] = set()
@@ -65,7 +65,7 @@ class FrameAssembler:
 
     def add_marker(self, name: str, stamp_s: float, position_m: Float[ndarray, "2"]) -> list[MarkerFrame]:
         """Take one marker sample [m; table]; returns the frames that are now complete or given up, oldest first."""
-        self._watch_clock(stamp_s)
+        self._watch_clock("markers", stamp_s)
         # Only markers make a frame old: an arm that reports without delay must not outrun the camera's samples.
         self._newest_marker_s = max(self._newest_marker_s, stamp_s)
         join_s = self._join_s()
@@ -81,7 +81,7 @@ class FrameAssembler:
 
         A frame that is not newer than every one before it, waiting ones included, is dropped and counted as late.
         """
-        self._watch_clock(stamp_s)
+        self._watch_clock("markers", stamp_s)
         if stamp_s <= self._newest_marker_s:
             self.counts["late"] += 1
             return self._leaving()
@@ -92,17 +92,18 @@ class FrameAssembler:
 
     def add_pusher(self, stamp_s: float, position_m: Float[ndarray, "2"]) -> list[MarkerFrame]:
         """Take one pusher sample [m; table]; returns the frames that are now complete or given up, oldest first."""
-        self._watch_clock(stamp_s)
+        self._watch_clock("pusher", stamp_s)
         if self._pusher and stamp_s <= self._pusher[-1][0]:
             self.counts["late"] += 1
         elif np.isfinite(position_m).all():
             self._pusher.append((stamp_s, np.asarray(position_m, dtype=float)))
         return self._leaving()
 
-    def _watch_clock(self, stamp_s: float) -> None:
-        if stamp_s < self._newest_s - BACKWARDS_S:
+    def _watch_clock(self, source: str, stamp_s: float) -> None:
+        # Of each source: two clocks that are apart are no clock that jumps, again and again.
+        if stamp_s < self._newest_s.get(source, -np.inf) - BACKWARDS_S:
             self.clear()
-        self._newest_s = max(self._newest_s, stamp_s)
+        self._newest_s[source] = max(self._newest_s.get(source, -np.inf), stamp_s)
 
     def _learn_gap(self, name: str, stamp_s: float) -> None:
         last_s = self._last_s.get(name, -np.inf)

@@ -209,7 +209,7 @@ def _mend(reason: str, publisher: str, listener: str) -> str:
 
 
 def _doubled(link: Link, publishers: Sequence[End]) -> list[Finding]:
-    if len(publishers) < 2:
+    if len(publishers) < 2 or link.optional:  # goals may come from several; the last one counts
         return []
     names = ", ".join(sorted(end.node for end in publishers))
     if link.setting == "arm_topic":

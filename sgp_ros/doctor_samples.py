@@ -13,14 +13,17 @@ from numpy import ndarray
 
 from sgp_core.config import EstimatorConfig, FramesConfig, LimitsConfig, MpcConfig, PusherConfig
 from sgp_core.errors import InputError
+from sgp_core.frame_tree import FrameTree
 from sgp_core.frames import Frames
 from sgp_core.layout import MarkerLayout
 from sgp_core.perception import Perceived, Perception
 from sgp_core.safety import FUTURE_TOLERANCE_S, MEASURED_SLACK_M, Fault, region_of
+from sgp_ros.bag_states import TF, TF_KIND, TF_STATIC
 from sgp_ros.convert_mocap import named_pose, position_of
-from sgp_ros.doctor_ears import Record
-from sgp_ros.doctor_findings import Finding, error, remedy_of, several, warn
+from sgp_ros.doctor_ears import Heard, Record
+from sgp_ros.doctor_findings import Finding, error, info, remedy_of, several, warn
 from sgp_ros.doctor_graph import Graph
+from sgp_ros.doctor_tf import grow
 from sgp_ros.doctor_unit import FAR_M, HOW_MANY, Sizes
 from sgp_ros.mocap_settings import MocapNodeConfig, load_layout
 from sgp_ros.rig_files import resolved
@@ -36,7 +39,7 @@ class Samples:
         graph: with the parameters of mocap_node.
 
     Attributes:
-        inputs: what mocap_node takes from each topic, by absolute name.
+        inputs: what mocap_node takes, each with the absolute name of its topic.
 
     Raises:
         InputError: the layout file of mocap_node cannot be read here.
@@ -50,7 +53,9 @@ class Samples:
         self.limits: LimitsConfig = graph.config("pusher_node", PusherConfig)
         self.perception = Perception(self.layout, graph.config("mocap_node", EstimatorConfig))
         self.reader = SampleReader(self.config, Frames(self.frames), self.layout, self)
-        self.inputs = {resolved(source.topic, graph.namespace): source for source in self.reader.inputs}
+        # Box and pusher may be in the same list of bodies.
+        self.inputs = [(resolved(source.topic, graph.namespace), source) for source in self.reader.inputs]
+        self._tree = FrameTree(self.frames.base_frame, self.config.pusher_name)
         self.places_m: dict[str, list[ndarray]] = defaultdict(list)  # by marker: where it was [m; table]
         self.clouds_m: list[ndarray] = []
         self.pusher_m: list[ndarray] = []
@@ -82,24 +87,40 @@ class Samples:
 
     # --- findings
 
-    def findings(self, record: Record) -> list[Finding]:
-        """Everything there is to say of what was heard."""
+    def findings(self, record: Record, deaf: set[str]) -> list[Finding]:
+        """Everything there is to say of what was heard; `deaf` are types of messages that are not installed here."""
         self.record = record
+        if kinds := {source.kind for _, source in self.inputs} & deaf:
+            words = f"{', '.join(sorted(kinds))} is not installed here, and what it says cannot be judged"
+            return [info("driver", words, "run `sgp doctor` where the driver's workspace is sourced")]
+        by_tf = self.config.pusher_input == "tf"
         for one in record.heard:
-            if one.topic in self.inputs:
-                self.reader.take(self.inputs[one.topic], one.message, one.ros_s)
+            if by_tf and one.topic in (TF, TF_STATIC):
+                self._take_tf(one)
+            for topic, source in self.inputs:
+                if one.topic == topic:
+                    self.reader.take(source, one.message, one.ros_s)
         flow = [*self._silent(), *self._slow()]
         time = self._stamps()
         frame = self._frames()
         unit = [] if frame else self._unit()
         place = [] if unit else self._places()
         found = [*flow, *time, *frame, *unit, *place]
-        return found + ([] if any(one.check in ("unit", "frame", "place", "stamps") for one in found) else self._box())
+        # Without a pusher there is no state, and why there is none is told elsewhere.
+        unseen = any(one.check in ("unit", "frame", "place", "stamps") for one in found)
+        lost = by_tf and (TF_KIND in deaf or not self.pusher_m)
+        return found + ([] if unseen or lost else self._box())
+
+    def _take_tf(self, one: Heard) -> None:
+        grow(self._tree, one)
+        if (found := self._tree.newest()) is not None:
+            stamp_s, tool = found
+            self.reader.take_tool(tool.translation_m, tool, stamp_s, one.ros_s)
 
     def _silent(self) -> list[Finding]:
         """Topics that have a publisher and say nothing."""
         groups: dict[str, list[str]] = defaultdict(list)
-        for topic, source in self.inputs.items():
+        for topic, source in self.inputs:
             right = any(end.kind == source.kind for end in self.graph.publishers(topic))
             if right and not self.record.of(topic):
                 groups[source.setting].append(topic)
@@ -123,7 +144,7 @@ class Samples:
         state_s = self.graph.config("mpc_node", MpcConfig).state_timeout_s
         pusher_s = self.graph.config("pusher_node", PusherConfig).pusher_timeout_s
         groups: dict[tuple[str, bool], list[tuple[str, float]]] = defaultdict(list)
-        for topic, source in self.inputs.items():
+        for topic, source in self.inputs:
             limit_s = pusher_s if source.setting == "pusher_topic" else state_s
             rate_hz, gap_s = self.record.rate_hz(topic), self.record.longest_gap_s(topic)
             if 0.0 < rate_hz < 1.0 / limit_s:
@@ -151,7 +172,7 @@ class Samples:
             return []
         limit_s = self.graph.config("mpc_node", MpcConfig).state_timeout_s
         groups: dict[str, list[tuple[str, float]]] = defaultdict(list)
-        for topic in self.inputs:
+        for topic in dict(self.inputs):
             heard = self.record.of(topic)
             # ROS time is 0 before the first /clock.
             stamps = [(one.stamp_s, one.ros_s) for one in heard if one.stamp_s is not None and one.ros_s > 0.0]
@@ -182,7 +203,7 @@ class Samples:
         """frame_id against what mocap_node takes, and of one topic against another's."""
         used: dict[str, list[str]] = defaultdict(list)
         refused: dict[str, list[str]] = defaultdict(list)
-        for topic, source in self.inputs.items():
+        for topic, source in self.inputs:
             for one in self.record.of(topic)[-HOW_MANY:]:
                 frame = one.message.header.frame_id
                 known = refused if self._refusal(frame) else used
@@ -233,7 +254,7 @@ class Samples:
         if self.config.input not in ("body_pose", "named_poses"):
             return []
         found = []
-        for topic, source in self.inputs.items():
+        for topic, source in self.inputs:
             for one in self.record.of(topic)[-HOW_MANY:] if source.setting == "marker_topic" else []:
                 named = self.config.input == "named_poses"
                 pose = named_pose(one.message, self.config.body_name) if named else one.message.pose

@@ -51,7 +51,7 @@ def _look(node: Node, graph: Graph, seconds: float, tell: Callable[[str], None])
     if not graph.parameters:
         return found
     samples, problems = _samples(graph)
-    inputs = samples.inputs if samples else {}
+    inputs = dict(samples.inputs) if samples else {}
     topics = [*((topic, source.kind) for topic, source in inputs.items()), *topics_of(graph), *TF_TOPICS]
     ears = Ears(node, topics, sim_time=sim_time(graph))
     record = ears.listen(seconds, lambda passed_s: tell(f"listening: {passed_s:.0f} of {seconds:g} s"))
@@ -59,7 +59,7 @@ def _look(node: Node, graph: Graph, seconds: float, tell: Callable[[str], None])
     found += problems
     found += check_links(graph, links_of(graph, inputs))
     found += check_settings(graph, record)
-    found += samples.findings(record) if samples else []
+    found += samples.findings(record, ears.deaf) if samples else []
     found += [*check_tf(graph, record, ears.deaf), *check_punctuality(graph, record)]
     found += check_goal_given(graph)
     return found + check_words(graph, record, found)

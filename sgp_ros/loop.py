@@ -17,7 +17,7 @@ from sgp_core.layout import MarkerLayout
 from sgp_core.run_cost import SETTLE_S
 from sgp_ros import messages
 from sgp_ros.bag_writer import BagWriter
-from sgp_ros.observer import Observer, missing_links
+from sgp_ros.observer import Observer, missing_links, strangers
 from sgp_ros.processes import LoopError, NodeProcesses, undisturbed
 from sgp_ros.recorder import Recorder
 from sgp_ros.running import LATCHED_QOS
@@ -69,11 +69,12 @@ class Loop:
         """Until every node publishes and listens where it should, and data flow.
 
         Raises:
-            LoopError: a node has ended, or something is missing after `limit_s` [s].
+            LoopError: a node has ended, something is missing after `limit_s` [s], or another loop is there.
         """
         deadline_s = time.monotonic() + limit_s
         while True:
             self._poll()
+            self._refuse_strangers()
             missing = missing_links(self._node, self._namespace)
             silent = [topic for topic in HEARD_FIRST if f"/{self._namespace}/{topic}" not in self.observer.seen]
             if not missing and not silent:
@@ -86,6 +87,14 @@ class Loop:
                 raise LoopError("\n".join([f"after {limit_s:.0f} s, {'; '.join(words)}", *tails]))
             time.sleep(POLL_S)
 
+    def _refuse_strangers(self) -> None:
+        # A goal and steps for the simulated rig would move the arm of a real one.
+        if topics := strangers(self._node, self._namespace):
+            raise LoopError(
+                f"somebody else publishes {', '.join(topics)} in this ROS domain, and a simulated rig must not share it"
+                " with another; leave ROS_DOMAIN_ID unset, or set it to one that nobody uses"
+            )
+
     def push(self, max_steps: int, limit_s: float, tell: Callable[[], None]) -> None:
         """Send the goal, and wait until the controller has arrived.
 
@@ -94,6 +103,7 @@ class Loop:
             limit_s: time after which it ends in any case [s].
             tell: called after every look at the messages.
         """
+        self._refuse_strangers()
         self._sent_at_s = time.time()
         self._goal_publisher.publish(messages.pose_to_msg(self._sent_at_s, *self._goal))
         deadline_s = time.monotonic() + limit_s

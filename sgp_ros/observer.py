@@ -43,6 +43,12 @@ def missing_links(node: Node, namespace: str) -> list[tuple[str, str]]:
     return missing
 
 
+def strangers(node: Node, namespace: str) -> list[str]:
+    """Topics on which more than one node says what one node of the loop should: another loop is in this domain."""
+    topics = [f"/{namespace}/{name}" for name, _, _ in LINKS]
+    return [topic for topic in topics if node.count_publishers(topic) > 1]
+
+
 class Observer:
     """Takes every recorded message and keeps what the report needs.
 

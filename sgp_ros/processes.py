@@ -47,7 +47,8 @@ def ros_environment(log_dir: Path, environment: Mapping[str, str] = os.environ) 
         # The ROS wheels put their ament index into the environment, but nothing tells ROS so.
         "AMENT_PREFIX_PATH": sys.prefix,
     }
-    return {**defaults, **environment}
+    # What is set to nothing is not set.
+    return {**environment, **{name: environment.get(name) or value for name, value in defaults.items()}}
 
 
 def free_domain() -> int:

@@ -77,6 +77,8 @@ class Listener:
                         self._takers[name](message, int(info["received_timestamp"]) * 1e-9)
                     except (TypeError, ValueError) as error:  # of another layout, or another version's
                         self.refused[self._topics[name]] = str(error)
+                    else:
+                        self.refused.pop(self._topics[name], None)
 
     @property
     def words(self) -> str:

@@ -17,7 +17,7 @@ from numpy import ndarray
 from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
 from sgp_core.plots import BOX, GOAL, INK, MUTED, PUSHER, outline
-from sgp_core.safety import Fault
+from sgp_core.safety import Fault, check_rigid
 from sgp_core.types import Goal, Reason, State
 from sgp_core.workspace import Region
 from sgp_ros import convert
@@ -87,6 +87,8 @@ class Scene:
         self.keep_time(message, received_s)
         if isinstance(found, Fault):
             self._tell(received_s, found.reason, f"{found.text}; see --layout")
+        elif strange := check_rigid(self._layout.markers(found.x), self._layout):
+            self._tell(received_s, Reason.BAD_STATE, f"{strange}; see --layout")
         else:
             self.draw(found)
 

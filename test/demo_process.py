@@ -11,9 +11,9 @@ from pathlib import Path
 
 
 @contextmanager
-def demo(out: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A running `sgp demo`."""
-    environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
+def demo(out: Path, *options: str, domain: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A running `sgp demo`, in a domain of its own unless one is given."""
+    environment = os.environ | {"ROS_DOMAIN_ID": domain}
     command = [sys.executable, "-c", "from sgp_ros.cli import main; main()", "demo", "--out", str(out), *options]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment | {"COLUMNS": "500"}

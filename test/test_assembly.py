@@ -154,6 +154,19 @@ def test_backwards_time_clears_and_starts_again() -> None:
     assert frames.counts["cleared"] == 1
 
 
+def test_two_clocks_that_are_apart_do_not_stop_the_frames() -> None:
+    """Each sample of the one looks like a clock set back beside the other's."""
+    frames, left = assembler(), []
+    for number in range(20):
+        stamp_s = 100.0 + 0.01 * number
+        for name, position in zip(NAMES, MARKERS, strict=True):
+            left += frames.add_marker(name, stamp_s, position)
+        left += frames.add_pusher(stamp_s - 2.0, PUSHER)
+    assert len(left) > 10
+    assert all(np.isnan(frame.pusher_m).all() for frame in left)
+    assert frames.counts["cleared"] == 0
+
+
 def test_whole_frames_wait_for_the_pusher_and_keep_their_hidden_markers() -> None:
     frames, hidden = assembler(), MARKERS.copy()
     hidden[1] = np.nan

@@ -14,7 +14,11 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source a ROS installation")
 
 from demo_process import demo
+from geometry_msgs.msg import PoseStamped, Vector3Stamped
+from ros_graph import Graph
 from rosbags.highlevel import AnyReader
+
+from sgp_ros.running import REPORT_QOS
 
 NODES = {"rig_sim_node", "mocap_node", "pusher_node", "mpc_node"}
 READY = "nodes ready"
@@ -111,6 +115,23 @@ def test_demo_names_the_node_that_died_and_shows_its_log(tmp_path: Path, bundle_
     assert "mpc_node ended by itself with exit code -9" in output
     assert "ready, bundle" in output  # from its log
     assert not [node for node, pid in nodes.items() if alive(pid)]
+
+
+class TestDomain:
+    def test_a_demo_beside_another_rig_gives_up_before_anything_moves(
+        self, tmp_path: Path, bundle_path: Path, graph: Graph
+    ) -> None:
+        """Whoever has set ROS_DOMAIN_ID for a rig must not drive it with a demo."""
+        steps = graph.record(Vector3Stamped, "step", REPORT_QOS)
+        goals = graph.record(PoseStamped, "goal_pose", REPORT_QOS)
+        graph.start("mocap_node")
+        graph.wait("the other rig", lambda: graph.probe.count_publishers("state"))
+        with demo(tmp_path, "--bundle", str(bundle_path), domain=graph.environment["ROS_DOMAIN_ID"]) as process:
+            output, _ = process.communicate()
+        assert process.returncode == 1
+        assert "somebody else publishes" in output
+        assert "/sgp/state" in output
+        assert (steps, goals) == ([], [])
 
 
 def test_demo_without_a_bundle_says_so(tmp_path: Path) -> None:

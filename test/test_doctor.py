@@ -16,17 +16,20 @@ pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source
 
 from builtin_interfaces.msg import Time
 from doctor_cases import CASES, Room
-from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
+from geometry_msgs.msg import PoseStamped, Quaternion, Transform, TransformStamped, Vector3
 from ros_graph import Graph
 from std_msgs.msg import Header
 from typer.testing import CliRunner
 
+from sgp_core.safety import Fault
 from sgp_core.types import Reason
 from sgp_ros import doctor_graph
 from sgp_ros.bag_states import TF, TF_KIND
 from sgp_ros.cli import app
 from sgp_ros.doctor_ears import Heard, Record
 from sgp_ros.doctor_findings import REMEDIES
+from sgp_ros.doctor_graph import End
+from sgp_ros.doctor_samples import Samples
 from sgp_ros.doctor_tf import check_tf
 
 TOGETHER = ("unit", "limits", "budget", "goal qos", "two commanders", "two planners")
@@ -97,10 +100,60 @@ def heard_tf(*pairs: tuple[str, str]) -> Record:
     return Record(heard=[Heard(topic=TF, arrived_s=0.0, ros_s=0.0, message=SimpleNamespace(transforms=sent))])
 
 
+class Known(doctor_graph.Graph):
+    """Of which only parameters are asked for, and who publishes."""
+
+    def publishers(self, topic: str) -> list[End]:  # noqa: ARG002 - nobody does
+        return []
+
+
 def of_tf(**parameters: Any) -> doctor_graph.Graph:
-    graph = doctor_graph.Graph(None, "sgp")  # type: ignore[arg-type]  (only its parameters are asked for)
+    graph = Known(None, "sgp")  # type: ignore[arg-type]
     graph.parameters["mocap_node"] = {"pusher_input": "tf", "pusher_name": "tool", **parameters}
     return graph
+
+
+def test_a_pusher_that_comes_from_tf_is_seen() -> None:
+    """With all well there is nothing to say of the box, and without tf's package no more than that."""
+    samples = Samples(of_tf())
+    markers = samples.layout.markers_at(0.6, 0.0, 0.0)
+    heard = []
+    for number in range(20):
+        stamp = Time(sec=1, nanosec=number * 10_000_000)
+        place = TransformStamped(
+            header=Header(stamp=stamp, frame_id="base_link"),
+            child_frame_id="tool",
+            transform=Transform(translation=Vector3(x=0.5, z=0.02), rotation=Quaternion(w=1.0)),
+        )
+        said = [(TF, SimpleNamespace(transforms=[place]))]
+        for (topic, _), (x, y) in zip(samples.inputs, markers, strict=True):
+            pose = PoseStamped(header=Header(stamp=stamp, frame_id="mocap"))
+            pose.pose.position.x, pose.pose.position.y = float(x), float(y)
+            said.append((topic, pose))
+        heard += [Heard(topic=topic, arrived_s=1.0, ros_s=1.0 + 0.01 * number, message=one) for topic, one in said]
+    record = Record(heard=heard)
+    assert [one.words for one in samples.findings(record, set()) if one.check == "box"] == []
+    assert sum(not isinstance(one.found, Fault) for one in samples.judged) > 10
+    silent = Samples(of_tf())
+    of_markers = Record(heard=[one for one in heard if one.topic != TF])
+    assert [one.words for one in silent.findings(of_markers, {TF_KIND}) if one.check == "box"] == []
+
+
+def test_a_driver_whose_messages_are_not_installed_here_is_not_called_silent() -> None:
+    graph = doctor_graph.Graph(None, "sgp")  # type: ignore[arg-type]
+    graph.parameters["mocap_node"] = {
+        "input": "named_poses",
+        "marker_topic": "/poses",
+        "body_name": "box",
+        "pusher_input": "named",
+        "pusher_topic": "/poses",
+        "pusher_name": "tool",
+    }
+    samples = Samples(graph)
+    assert [topic for topic, _ in samples.inputs] == ["/poses", "/poses"]  # the box, and the pusher
+    (found,) = samples.findings(Record(), {samples.inputs[0][1].kind})
+    assert (found.severity, found.check) == ("INFO", "driver")
+    assert "is not installed here" in found.words
 
 
 def test_tf_has_to_lead_from_the_base_of_the_arm_to_the_pusher() -> None:

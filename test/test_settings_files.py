@@ -77,6 +77,14 @@ def test_both_nodes_agree_on_the_limits_of_the_rig() -> None:
         assert mpc[name] == pusher[name], name
 
 
+@pytest.mark.parametrize("arm", ARMS, ids=lambda path: path.stem)
+def test_no_arm_gives_one_node_a_limit_that_the_other_does_not_know(arm: Path) -> None:
+    mpc, pusher = (made(node, BASES[0], arm) for node in ("mpc_node", "pusher_node"))
+    assert {name: mpc[name] for name in LimitsConfig().to_dict()} == {
+        name: pusher[name] for name in LimitsConfig().to_dict()
+    }
+
+
 @pytest.mark.parametrize("path", MOCAPS, ids=lambda path: path.stem)
 def test_drivers_are_found_from_any_namespace(path: Path) -> None:
     values = made("mocap_node", path)
