@@ -44,8 +44,11 @@ def missing_links(node: Node, namespace: str) -> list[tuple[str, str]]:
 
 
 def strangers(node: Node, namespace: str) -> list[str]:
-    """Topics on which more than one node says what one node of the loop should: another loop is in this domain."""
-    topics = [f"/{namespace}/{name}" for name, _, _ in LINKS]
+    """Topics on which more than one node says what one node of the loop should: another loop is in this domain.
+
+    Goals are nobody's own: RViz has a publisher of them as soon as it runs.
+    """
+    topics = [f"/{namespace}/{name}" for name, publisher, _ in LINKS if publisher]
     return [topic for topic in topics if node.count_publishers(topic) > 1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 from collections.abc import Collection
@@ -68,4 +69,5 @@ def _taken(priority: int, behind: Collection[int]) -> bool:
 
 def leave_priority() -> None:
     """This thread works long, and nobody waits for it: it runs as any other."""
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    with contextlib.suppress(OSError, AttributeError):  # it never had any
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
