@@ -13,6 +13,7 @@ from sgp_core.arm_release import not_lowered, not_released
 from sgp_core.config import PusherConfig
 from sgp_core.follower import Follower, leashed, limited
 from sgp_core.frames import Transform
+from sgp_core.heading import Heading
 from sgp_core.line import Ahead
 from sgp_core.pusher import NOT_MEASURED, PAUSE_S, PusherReference
 from sgp_core.safety import Fault, region_of
@@ -76,7 +77,7 @@ class Arm:
         self._stopped = False  # after a fault or disable: came to rest
         self._place, self._height = Follower(np.zeros(2)), Follower(np.zeros(1))
         self._held_back = False  # where it is now, the command could not go on
-        self._heading = np.zeros(2)  # direction in which the tool was led last [table]
+        self._heading = Heading()  # of the tool while it is down
         self._raise_to_m = self._hold_at_m = math.nan
         self._height_known = False  # when it was released
         self._ticked_s: float | None = None
@@ -138,7 +139,7 @@ class Arm:
         comes_down = enabled and not reference.enabled and not self._down and self._kind.height
         reference.set_enabled(enabled, now_s)
         if comes_down:
-            reference.step_aside(-BACK_M * self._heading, now_s)
+            reference.step_aside(-BACK_M * self._heading.direction, now_s)
         return None
 
     def clear_fault(self, now_s: float) -> Fault | None:
@@ -157,7 +158,7 @@ class Arm:
         """Nothing is sent to the arm any more; it is released by itself only as long as nobody moves it meanwhile."""
         self._left = self.command or self._left
         self._released = self._down = False
-        self._heading = np.zeros(2)
+        self._heading.forget()
 
     def travelled(self, distance_m: float) -> None:
         """Velocities have led this far: measured poses that never change on such a way are none."""
@@ -299,7 +300,8 @@ class Arm:
             height_m = self.reference.config.retreat_height_m
         self._place, self._height = Follower(measured_m), Follower(np.array([height_m]))
         self._released, self._stopped, self._down, self._left = True, False, False, None
-        self._unseen_m, self._heading = 0.0, np.zeros(2)
+        self._unseen_m = 0.0
+        self._heading.forget()
 
     def _watch_height(self, now_s: float) -> None:
         reference = self.reference
@@ -333,10 +335,9 @@ class Arm:
         if (stopping and not self._stopped) or not reference.enabled or self._paused:
             self._place.brake(dt_s, acceleration)
         else:
+            before_m = self._place.position_m.copy()
             self._place.follow(dt_s, ahead, config.speed_limit_mps, acceleration, self._place_allowed)
-            led = self._down and not stopping and float(np.linalg.norm(ahead.end_m - self._place.position_m)) > BACK_M
-            if led and not self._place.standing:
-                self._heading = self._place.velocity_mps / np.linalg.norm(self._place.velocity_mps)
+            self._heading.take((self._place.position_m - before_m) * (self._down and not stopping))
         over = float(np.linalg.norm(self._place.position_m - ahead.end_m)) < SETTLED_M
         if not self._kind.height:
             self._down = self._down or (over and not stopping)
@@ -373,8 +374,7 @@ class Arm:
         return here_m + min(above_m, self.reference.config.tracking_limit_m) if above_m > SETTLED_M else here_m
 
     def _height_followed(self, goal_m: float) -> bool:
-        off_m = abs(self.measured_height_m - goal_m)
-        return not off_m > self.reference.config.tracking_limit_m
+        return not abs(self.measured_height_m - goal_m) > self.reference.config.tracking_limit_m
 
     def _place_allowed(self, here_m: Float[ndarray, "2"], stop_m: Float[ndarray, "2"]) -> bool:
         allowed = self._is_clear(here_m, stop_m)
