@@ -182,6 +182,9 @@ class FrameAssembler:
         return MarkerFrame(stamp_s=stamp_s, positions_m=positions, visible=visible, pusher_m=self._pusher_at(stamp_s))
 
     def _pusher_at(self, stamp_s: float) -> Float[ndarray, "2"]:
+        # By a clock that is so far ahead it would be where it was that long ago.
+        if self._newest_s.get("pusher", -np.inf) > self._newest_s["markers"] + BACKWARDS_S:
+            return np.full(2, np.nan)
         before = [sample for sample in self._pusher if sample[0] <= stamp_s]
         after = [sample for sample in self._pusher if sample[0] >= stamp_s]
         if before and after and after[0][0] - before[-1][0] <= self.config.pusher_gap_s:

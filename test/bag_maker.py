@@ -19,7 +19,7 @@ from sgp_ros.bag_writer import BagWriter
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 NS = 1_000_000_000
 POSE, STEP = "geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/Vector3Stamped"
-TF = "tf2_msgs/msg/TFMessage"
+TF, HEADER = "tf2_msgs/msg/TFMessage", "std_msgs/msg/Header"
 START_S = 1_000.0
 PERIOD_S = 0.01
 
@@ -87,6 +87,17 @@ class BagMaker:
         at_s = stamp_s + 0.005 if received_s is None else received_s
         self.raw("/sgp/step", at_s, bytes(TYPES.serialize_cdr(message, STEP)))
 
+    def marks(self, *said: tuple[float, str], clock_s: float = 0.0, set_back_s: float = np.inf) -> None:
+        """Where demonstrations begin and end, at times after START_S.
+
+        By a clock that is ahead by `clock_s`, and after `set_back_s` set back by as much.
+        """
+        self.writer.add_topic("/sgp/demonstration", HEADER, reliable=True, latched=False)
+        for after_s, word in said:
+            back_s = set_back_s if after_s >= set_back_s else 0.0
+            mark = _header(START_S + after_s + clock_s - back_s, word)
+            self.raw("/sgp/demonstration", START_S + after_s, bytes(TYPES.serialize_cdr(mark, HEADER)))
+
     def raw(self, topic: str, received_s: float, data: bytes) -> None:
         self.writer.write(topic, round(received_s * NS), data)
 
@@ -101,7 +112,7 @@ class BagMaker:
 
 def _header(stamp_s: float, frame_id: str) -> Any:
     sec, nanosec = divmod(round(stamp_s * NS), NS)
-    return TYPES.types["std_msgs/msg/Header"](TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), frame_id)
+    return TYPES.types[HEADER](TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), frame_id)
 
 
 def pushed(

@@ -241,7 +241,7 @@ class TestArms:
         accepted = fault.step_stamp_ns
         loop.fault.publish(String(data="well"))
         loop.step.publish(messages.step_to_msg(loop.now_s(), np.array([0.01, 0.0])))
-        loop.graph.never(lambda: loop.report().step_stamp_ns > accepted, 0.2)  # type: ignore[union-attr]
+        loop.graph.never(lambda: loop.report().step_stamp_ns != accepted, 0.2)  # type: ignore[union-attr]
         assert loop.report().faulted  # type: ignore[union-attr]
         assert clear(loop)
         loop.wait_for(Reason.RUNNING)

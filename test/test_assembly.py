@@ -154,15 +154,16 @@ def test_backwards_time_clears_and_starts_again() -> None:
     assert frames.counts["cleared"] == 1
 
 
-def test_two_clocks_that_are_apart_do_not_stop_the_frames() -> None:
-    """Each sample of the one looks like a clock set back beside the other's."""
+@pytest.mark.parametrize("ahead_s", [-2.0, 1.1])
+def test_two_clocks_that_are_apart_do_not_stop_the_frames_and_give_no_pusher(ahead_s: float) -> None:
+    """Each sample of the one looks like a clock set back beside the other's, or tells where the pusher was long ago."""
     frames, left = assembler(), []
-    for number in range(20):
+    for number in range(300):
         stamp_s = 100.0 + 0.01 * number
         for name, position in zip(NAMES, MARKERS, strict=True):
             left += frames.add_marker(name, stamp_s, position)
-        left += frames.add_pusher(stamp_s - 2.0, PUSHER)
-    assert len(left) > 10
+        left += frames.add_pusher(stamp_s + ahead_s, PUSHER)
+    assert len(left) > 290
     assert all(np.isnan(frame.pusher_m).all() for frame in left)
     assert frames.counts["cleared"] == 0
 

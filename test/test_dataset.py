@@ -31,20 +31,6 @@ def from_bag(*words: object) -> str:
     return " ".join(result.output.split())
 
 
-def marks(maker: BagMaker, *said: tuple[float, str], clock_s: float = 0.0, set_back_s: float = np.inf) -> None:
-    """Where demonstrations begin and end, at times after START_S.
-
-    By a clock that is ahead by `clock_s`, and after `set_back_s` set back by as much.
-    """
-    header = "std_msgs/msg/Header"
-    maker.writer.add_topic("/sgp/demonstration", header, reliable=True, latched=False)
-    for after_s, word in said:
-        back_s = set_back_s if after_s >= set_back_s else 0.0
-        sec, nanosec = divmod(round((START_S + after_s + clock_s - back_s) * NS), NS)
-        mark = TYPES.types[header](TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), word)
-        maker.raw("/sgp/demonstration", START_S + after_s, bytes(TYPES.serialize_cdr(mark, header)))
-
-
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, np.ndarray]:
     """A bag, and the true states before and after each of its steps."""
@@ -84,7 +70,7 @@ class TestCut:
         words = ("start", "stop", "start", "discard", "start", "stop")
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
             # The first one is marked just before its first step, as a program does.
-            marks(maker, *zip((-0.001, 3.05, 3.1, 5.9, 5.95, 9.1), words, strict=True))
+            maker.marks(*zip((-0.001, 3.05, 3.1, 5.9, 5.95, 9.1), words, strict=True))
             pushed(maker, STEPS[:3] * 3)
         told = from_bag(tmp_path / "bag", "-o", tmp_path / "data.npz")
         assert "2 demonstrations marked and kept" in told
@@ -96,7 +82,7 @@ class TestCut:
         """As when a simulation starts again: stamps of everything begin anew, only the recorder's clock goes on."""
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
             later = [(10.0 + k, word) for k, word in enumerate(("start", "stop") * 2)]
-            marks(maker, (-0.1, "start"), (2.1, "stop"), *later, set_back_s=10.0)
+            maker.marks((-0.1, "start"), (2.1, "stop"), *later, set_back_s=10.0)
             pushed(maker, STEPS[:2])
 
             def again(stamp_s: float, markers: np.ndarray, pusher: np.ndarray) -> None:
@@ -114,7 +100,7 @@ class TestCut:
     def test_steps_by_keyboard_say_only_where_the_pusher_was_told_to_go(self, tmp_path: Path) -> None:
         """Between marks, a key sends a step every 50 ms, and each replaces the one before."""
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
-            marks(maker, (0.0, "start"), (3.1, "stop"))
+            maker.marks((0.0, "start"), (3.1, "stop"))
 
             def frame(stamp_s: float, markers: np.ndarray, pusher: np.ndarray) -> None:
                 maker.frame(stamp_s, markers, pusher)
@@ -268,7 +254,7 @@ class TestKinds:
 
     def test_a_demonstration_that_was_never_ended_is_told(self, tmp_path: Path) -> None:
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
-            marks(maker, (-0.1, "start"))
+            maker.marks((-0.1, "start"))
             pushed(maker, STEPS[:2])
         words = ["dataset", "from-bag", str(tmp_path / "bag"), "-o", str(tmp_path / "data.npz")]
         result = CliRunner().invoke(app, words)
@@ -354,7 +340,7 @@ class TestRefused:
     def test_marks_of_another_clock(self, tmp_path: Path) -> None:
         """Misplaced by a second they would let in what was discarded."""
         with BagMaker(tmp_path / "bag", LAYOUT) as maker:
-            marks(maker, (-0.1, "start"), (2.1, "stop"), clock_s=3.0)
+            maker.marks((-0.1, "start"), (2.1, "stop"), clock_s=3.0)
             pushed(maker, STEPS[:2])
         words = self.refused(tmp_path)
         assert "+3.00 s older on arrival than those of the marks of demonstrations, as from another clock" in words

@@ -130,7 +130,7 @@ class TestPusherNode:
         assert "80.0 mm" in fault.condition.text
         accepted = fault.step_stamp_ns
         pusher.send(0.01, 0.0)
-        graph.never(lambda: pusher.report().step_stamp_ns > accepted, 0.3)  # type: ignore[union-attr]
+        graph.never(lambda: pusher.report().step_stamp_ns != accepted, 0.3)  # type: ignore[union-attr]
         cleared = graph.call(Trigger, "pusher_node/clear_fault", Trigger.Request())
         assert cleared.success
         assert "STEP_TOO_LARGE" in cleared.message

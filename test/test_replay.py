@@ -106,9 +106,7 @@ def test_a_demo_becomes_data(finished_demo: Path, tmp_path: Path) -> None:
     assert "transitions" in told
     data = Transitions.load(tmp_path / "data.npz")
     assert len(data) >= 2
-    # On a busy machine a step now and then is refused, or cut off after a pause: that one was not carried out.
-    off_m = np.sort(np.linalg.norm(data.u - data.u_commanded, axis=1))
-    assert off_m[-2] < 0.01
+    assert np.linalg.norm(data.u - data.u_commanded, axis=1).max() < 0.01
 
 
 def test_what_is_missing_is_told(finished_demo: Path) -> None:
