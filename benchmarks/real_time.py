@@ -190,7 +190,7 @@ def run(options: argparse.Namespace, folder: FilePath) -> dict[str, Any]:
         "plan_ms": spread(per_plan(rows, "plan_ms", "steps")),
         "plan_waited_ms": spread(per_plan(rows, "plan_waited_ms", "steps")),
         "latency_ms": spread(per_plan(rows, "latency_ms", "steps")),
-        "iterations_median": float(np.median(per_plan(rows, "iterations", "steps"))),
+        "iterations_mean": float(np.mean(per_plan(rows, "iterations", "steps"))),
         "missed": missed,
         "missed_share": sum(missed[kind] for kind in KINDS) / cycles,
         "idle_late_ms": spread(wake[:, 1] * 1e3),

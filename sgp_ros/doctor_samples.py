@@ -27,7 +27,7 @@ from sgp_ros.doctor_tf import grow
 from sgp_ros.doctor_unit import FAR_M, HOW_MANY, Sizes
 from sgp_ros.mocap_settings import MocapNodeConfig, load_layout
 from sgp_ros.rig_files import resolved
-from sgp_ros.samples import SampleReader
+from sgp_ros.samples import Input, SampleReader
 
 MOSTLY = 0.5  # share of the samples from which on it is the rule rather than an accident
 
@@ -139,13 +139,18 @@ class Samples:
     def _listened_s(self) -> float:
         return self.record.ended_s - self.record.began_s
 
+    def _timeout(self, source: Input) -> tuple[str, float]:
+        """The setting that bounds the age of what a source tells, and its value [s]."""
+        if source.setting == "pusher_topic":
+            return "pusher_timeout_s", self.graph.config("pusher_node", PusherConfig).pusher_timeout_s
+        return "state_timeout_s", self.graph.config("mpc_node", MpcConfig).state_timeout_s
+
     def _slow(self) -> list[Finding]:
         """Rates and gaps against the timeouts of the nodes."""
-        state_s = self.graph.config("mpc_node", MpcConfig).state_timeout_s
-        pusher_s = self.graph.config("pusher_node", PusherConfig).pusher_timeout_s
         groups: dict[tuple[str, bool], list[tuple[str, float]]] = defaultdict(list)
+        limits: dict[str, tuple[str, float]] = {}
         for topic, source in self.inputs:
-            limit_s = pusher_s if source.setting == "pusher_topic" else state_s
+            limits[source.setting] = _, limit_s = self._timeout(source)
             rate_hz, gap_s = self.record.rate_hz(topic), self.record.longest_gap_s(topic)
             if 0.0 < rate_hz < 1.0 / limit_s:
                 groups[source.setting, True].append((topic, rate_hz))
@@ -153,8 +158,7 @@ class Samples:
                 groups[source.setting, False].append((topic, gap_s))
         found = []
         for (setting, always), topics in groups.items():
-            of_pusher = setting == "pusher_topic"
-            name, limit_s = ("pusher_timeout_s", pusher_s) if of_pusher else ("state_timeout_s", state_s)
+            name, limit_s = limits[setting]
             names, figure = several([topic for topic, _ in topics]), topics[0][1]
             if always:
                 needed = f"{name} = {limit_s:g} needs more than {1.0 / limit_s:g}"
@@ -170,9 +174,9 @@ class Samples:
         """The clock of the driver against ROS time here."""
         if self.config.stamp_source == "receive":
             return []
-        limit_s = self.graph.config("mpc_node", MpcConfig).state_timeout_s
         groups: dict[str, list[tuple[str, float]]] = defaultdict(list)
-        for topic in dict(self.inputs):
+        for topic, source in dict(self.inputs).items():
+            _, limit_s = self._timeout(source)
             heard = self.record.of(topic)
             # ROS time is 0 before the first /clock.
             stamps = [(one.stamp_s, one.ros_s) for one in heard if one.stamp_s is not None and one.ros_s > 0.0]

@@ -49,6 +49,7 @@ class Scene:
         self._drawn_s = -np.inf  # stamp of the last state
         self._ahead_s = 0.0  # of the stamps' clock over the clock of arrival
         self._planned_ns, self._words = "", ("", "")
+        self._plan_s = -np.inf  # stamp of the plan that is drawn; -inf: none is
         self.takers: dict[str, Take] = {
             "state": self._take_state,
             "plan": self._take_path,
@@ -93,13 +94,15 @@ class Scene:
             self.draw(found)
 
     def _take_path(self, message: Any, _received_s: float) -> None:
-        self._at(convert.seconds(message.header.stamp))
+        self._plan_s = convert.seconds(message.header.stamp)
+        self._at(self._plan_s)
         way = np.array([[pose.pose.position.x, pose.pose.position.y] for pose in message.poses]).reshape(-1, 2)
         self._lines("table/plan/pusher", [way], PLANNED_PUSHER, 1.5)
         self._points("table/plan/steps", way[1:], PLANNED_PUSHER, 3.0)
 
     def _take_plan(self, message: Any, _received_s: float) -> None:
         planned = convert.planned_from_msg(message, self._layout)
+        self._plan_s = planned.stamp_s
         self._at(planned.stamp_s)
         self._lines("table/plan/box", [self._box(markers) for markers in planned.markers_m[1:]], PLANNED_BOX, 0.8)
         self._draw_goal(planned.goal_m)
@@ -122,9 +125,11 @@ class Scene:
             for name in FIGURES:
                 if np.isfinite(value := float(values.get(name) or "nan")):
                     self._recording.log(f"figures/{name}", rr.Scalars(value))
-        if reason not in PLAN_SHOWN and reason != self._words[0]:
-            self._at(received_s + self._ahead_s)
+        if reason not in PLAN_SHOWN and np.isfinite(self._plan_s):
+            # A plan is told before it is refused, and its stamp, where its first step begins, may still be to come.
+            self._at(max(received_s + self._ahead_s, self._plan_s))
             self._recording.log("table/plan", rr.Clear(recursive=True))
+            self._plan_s = -np.inf
         self._tell(received_s, reason, message.message)
 
     def _tell(self, received_s: float, reason: str, words: str) -> None:

@@ -165,3 +165,22 @@ def test_tf_has_to_lead_from_the_base_of_the_arm_to_the_pusher() -> None:
     (unknown,) = check_tf(of_tf(), Record(), {TF_KIND})
     assert unknown.severity == "INFO"
     assert check_tf(of_tf(pusher_input="pose"), Record(), set()) == []
+
+
+@pytest.mark.parametrize(
+    ("age_s", "words"), [(0.05, []), (0.3, ["/rig/pusher is stamped 0.30 s"]), (0.7, ["(and 5 more)"])]
+)
+def test_each_topic_is_judged_by_the_age_that_its_node_refuses(age_s: float, words: list[str]) -> None:
+    """pusher_node takes no pusher older than 0.2 s, mpc_node no state older than 0.5 s."""
+    graph = Known(None, "sgp")  # type: ignore[arg-type]
+    graph.parameters["mocap_node"] = {"pusher_input": "pose", "pusher_topic": "/rig/pusher"}
+    samples = Samples(graph)
+    heard = []
+    for number in range(5):
+        header = Header(stamp=Time(sec=100, nanosec=number * 10_000_000), frame_id="mocap")
+        ros_s = 100.0 + 0.01 * number + age_s
+        for topic, _ in samples.inputs:
+            heard.append(Heard(topic=topic, arrived_s=ros_s, ros_s=ros_s, message=PoseStamped(header=header)))
+    found = [one.words for one in samples.findings(Record(heard=heard), set()) if one.check == "stamps"]
+    assert len(found) == len(words)
+    assert all(part in one for part, one in zip(words, found, strict=True))
