@@ -4,9 +4,9 @@ python benchmarks/demonstration_session.py --demonstrations 100 --out out/sessio
 sgp dataset from-bag out/session/bag -o out/session/data.npz
 
 rig_sim_node, mocap_node and pusher_node run in real time, and so does `sgp record`. In place of a person at
-teleop_node's keys stands the demonstrator of `sgp collect` with the same starts and goals: it looks at `state`, says
-`step` and `demonstration`, all of its steps pass the limits of pusher_node, and between two demonstrations a hand takes
-the box away and puts it down again.
+teleop_node's keys stands the demonstrator of `sgp collect`, with the same starts, goals and play: it looks at `state`,
+says `step` and `demonstration`, all of its steps pass the limits of pusher_node, and between two demonstrations a hand
+takes the box away and puts it down again.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from sgp_core.layout import MarkerLayout
 from sgp_core.share import share_path
 from sgp_core.sim import collect
 from sgp_core.sim.demonstrator import Pose, step
+from sgp_core.sim.play import Heading
 from sgp_core.sim.rig import clearance
 from sgp_core.types import Reason, State
 from sgp_ros import convert, messages
@@ -42,7 +43,8 @@ from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS
 
 NODES = ("rig_sim_node", "mocap_node", "pusher_node")
 ASIDE: Pose = (0.60, 0.70, 0.0)  # where the hand holds the box meanwhile
-LIMIT_S, SETTLE_S, AT_M, TRIES = 120.0, 0.15, 0.002, 40
+LIMIT_S, SETTLE_S, AT_M, TRIES = 120.0, 0.15, 0.0005, 40
+CLEAR_M = 0.0002  # between pusher and box at the start: play begins at the rim
 # A busy machine lets the nodes wait, and here nobody is hurt.
 PATIENT: dict[str, object] = {"pusher_timeout_s": 1.0, "tracking_limit_m": 0.08}
 BORDER_M = 0.005  # a person keeps so far from the border of the workspace
@@ -131,20 +133,25 @@ class Hand:
             if np.linalg.norm(way) < AT_M:
                 break
             self.push(way)
-        if clearance(self._layout, box, self.pusher_m) < AT_M:
+        if clearance(self._layout, box, self.pusher_m) < CLEAR_M:
             raise TroubleError("the pusher stands where the box should be")
         self.put(box)
 
     def demonstrate(self, config: collect.CollectConfig, number: int) -> int:
-        """One demonstration; returns its steps."""
+        """One demonstration, towards a goal or at play, as `collect.collect` makes it; returns its steps."""
         random = np.random.default_rng((config.seed, number))
-        box, pusher_m = collect.start(self._layout, config, random)
-        self.prepare(box, pusher_m)
-        goal, habits = collect.goal(config, random), collect.habits_of(random)
+        playing = random.random() < config.play
+        begin = collect.play_start if playing else collect.start
+        self.prepare(*begin(self._layout, config, random))
+        goal = None if playing else collect.goal(config, random)
+        habits, heading = collect.habits_of(random), Heading(self._layout, self.box, self.pusher_m, random)
         self.mark("start")
         steps = 0
-        for _ in range(config.longest):
-            wish = step(self._layout, self.box, self.pusher_m, goal, habits, random)
+        for _ in range(config.play_longest if goal is None else config.longest):
+            if goal is None:
+                wish = heading.step(self._layout, self.box, self.pusher_m, random)
+            else:
+                wish = step(self._layout, self.box, self.pusher_m, goal, habits, random)
             self.push(np.zeros(2) if wish is None else wish)
             steps += 1
             if wish is None:
