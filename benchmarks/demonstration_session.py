@@ -4,9 +4,9 @@ python benchmarks/demonstration_session.py --demonstrations 100 --out out/sessio
 sgp dataset from-bag out/session/bag -o out/session/data.npz
 
 rig_sim_node, mocap_node and pusher_node run in real time, and so does `sgp record`. In place of a person at
-teleop_node's keys stands the demonstrator of `sgp collect`, with the same starts, goals and play: it looks at `state`,
-says `step` and `demonstration`, all of its steps pass the limits of pusher_node, and between two demonstrations a hand
-takes the box away and puts it down again.
+teleop_node's keys stands the one of `sgp collect`, with starts, goals and play drawn as there: it looks at `state`,
+says `step` and `demonstration`, all of its steps pass the limits of pusher_node, and between two demonstrations a
+hand takes the box away and puts it down again.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
 from sgp_core.share import share_path
 from sgp_core.sim import collect
-from sgp_core.sim.demonstrator import Pose, step
-from sgp_core.sim.play import Heading
+from sgp_core.sim.demonstrator import Pose
 from sgp_core.sim.rig import clearance
 from sgp_core.types import Reason, State
 from sgp_ros import convert, messages
@@ -138,20 +137,16 @@ class Hand:
         self.put(box)
 
     def demonstrate(self, config: collect.CollectConfig, number: int) -> int:
-        """One demonstration, towards a goal or at play, as `collect.collect` makes it; returns its steps."""
+        """One demonstration, towards a goal or at play; returns its steps."""
         random = np.random.default_rng((config.seed, number))
-        playing = random.random() < config.play
-        begin = collect.play_start if playing else collect.start
-        self.prepare(*begin(self._layout, config, random))
+        playing, box, pusher_m = collect.begin(self._layout, config, random)
+        self.prepare(box, pusher_m)
         goal = None if playing else collect.goal(config, random)
-        habits, heading = collect.habits_of(random), Heading(self._layout, self.box, self.pusher_m, random)
+        person = collect.Person(self._layout, config, goal, self.box, self.pusher_m, random)
         self.mark("start")
         steps = 0
-        for _ in range(config.play_longest if goal is None else config.longest):
-            if goal is None:
-                wish = heading.step(self._layout, self.box, self.pusher_m, random)
-            else:
-                wish = step(self._layout, self.box, self.pusher_m, goal, habits, random)
+        for _ in range(person.longest):
+            wish = person.step(self.box, self.pusher_m)
             self.push(np.zeros(2) if wish is None else wish)
             steps += 1
             if wish is None:

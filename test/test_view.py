@@ -19,23 +19,19 @@ pytest.importorskip("rclpy", reason="no ROS 2: install the extra `ros` or source
 pytest.importorskip("rerun", reason="no rerun: install the extra `view`")
 pytest.importorskip("selenium", reason="no selenium: install the extra `dev`")
 
-from geometry_msgs.msg import PoseArray, PoseStamped
-from nav_msgs.msg import Path as Way
+from geometry_msgs.msg import PoseArray
 from PIL import Image
 from ros_graph import Graph
 from selenium import webdriver
 from test_play import LAYOUT, command
 from typer.testing import CliRunner
 
-from sgp_core.config import PlannerConfig
 from sgp_core.errors import InputError
 from sgp_core.plots import BOX, GOAL, PUSHER
-from sgp_core.safety import Fault, region_of
-from sgp_core.types import Reason, State
+from sgp_core.types import State
 from sgp_ros import messages
 from sgp_ros.cli import app
 from sgp_ros.running import SENSOR_QOS
-from sgp_ros.view_scene import Scene
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -121,36 +117,3 @@ def test_what_cannot_be_shown_is_told(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=re.escape(told)):
             CliRunner().invoke(app, ["view", *map(str, words), "--no-open", "--port", "0"], catch_exceptions=False)
     assert (tmp_path / "kept.rrd").read_text() == "precious"
-
-
-class Notes:
-    """What is logged and when; reading a recording back would need rerun's whole data base."""
-
-    def __init__(self) -> None:
-        self.at_s, self.logged = 0.0, []
-
-    def set_time(self, _timeline: str, timestamp: float) -> None:
-        self.at_s = timestamp
-
-    def log(self, path: str, drawn: Any, **_: Any) -> None:
-        self.logged.append((self.at_s, path, type(drawn).__name__))
-
-
-def test_each_plan_that_is_refused_is_taken_away_not_only_the_first() -> None:
-    notes = Notes()
-    scene = Scene(notes, LAYOUT, region_of(PlannerConfig()))  # type: ignore[arg-type]
-    refused = messages.report("sgp/mpc", Fault(reason=Reason.OFF_DATA, text="far"), {})
-    sent = messages.report("sgp/mpc", Fault(reason=Reason.RUNNING, text="a push"), {})
-    for number, status in enumerate((refused, refused, sent)):
-        begins_s = 10.2 + number
-        path = Way(header=messages.header(begins_s), poses=[PoseStamped(), PoseStamped()])
-        scene.takers["plan"](path, begins_s - 0.2)
-        scene.takers["status"](status, begins_s - 0.19)  # told before the plan begins
-    plans = [(at_s, kind) for at_s, path, kind in notes.logged if path in ("table/plan", "table/plan/pusher")]
-    assert plans == [
-        (10.2, "LineStrips2D"),
-        (10.2, "Clear"),
-        (11.2, "LineStrips2D"),
-        (11.2, "Clear"),
-        (12.2, "LineStrips2D"),
-    ]

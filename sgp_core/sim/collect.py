@@ -85,8 +85,7 @@ def collect(
     rows: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]] = []
     for number in range(config.demonstrations):
         random = np.random.default_rng((config.seed, number))
-        playing = random.random() < config.play
-        box, pusher = play_start(layout, config, random) if playing else start(layout, config, random)
+        playing, box, pusher = begin(layout, config, random)
         rig = Rig(layout, sim.replaced(seed=int(random.integers(2**31))), box, (float(pusher[0]), float(pusher[1])))
         rig.advance(0.1)  # the box settles on the table
         wanted = None if playing else goal(config, random)
@@ -110,14 +109,10 @@ def _demonstrate(
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]:
     """One demonstration: rows of (x, u realised, u commanded, x_next, number); without a goal, play."""
     rows = []
-    habits = habits_of(random)
-    heading = Heading(layout, rig.box_pose(), rig.pusher(), random)
+    person = Person(layout, config, wanted, rig.box_pose(), rig.pusher(), random)
     x = layout.pack(rig.noisy_markers(), rig.pusher())
-    for _ in range(config.longest if wanted else config.play_longest):
-        if wanted is None:
-            wish = heading.step(layout, rig.box_pose(), rig.pusher(), random)
-        else:
-            wish = step(layout, rig.box_pose(), rig.pusher(), wanted, habits, random)
+    for _ in range(person.longest):
+        wish = person.step(rig.box_pose(), rig.pusher())
         u = np.zeros(2) if wish is None else wish
         rig.move(rig.pusher(), u, config.step_duration_s)
         x_next = layout.pack(rig.noisy_markers(), rig.pusher())
@@ -128,9 +123,52 @@ def _demonstrate(
     return rows
 
 
-def habits_of(random: np.random.Generator) -> Habits:
-    """Another person for each demonstration: everybody has a pace of their own."""
-    return Habits(boldest_m=random.uniform(*PACE_M))
+class Person:
+    """Who demonstrates, another one each time: everybody has a pace of their own.
+
+    Args:
+        layout: of the box.
+        config: how long a demonstration may be.
+        wanted: where the box is to go [m, m, rad; table]; None to play.
+        box: its pose at the start [m, m, rad; table].
+        pusher: where the pusher starts [m; table].
+        random: mood.
+
+    Attributes:
+        longest: steps after which the demonstration ends.
+    """
+
+    def __init__(
+        self,
+        layout: MarkerLayout,
+        config: CollectConfig,
+        wanted: Pose | None,
+        box: Pose,
+        pusher: Float[ndarray, "2"],
+        random: np.random.Generator,
+    ) -> None:
+        self._layout, self._wanted, self._random = layout, wanted, random
+        self._habits = Habits(boldest_m=random.uniform(*PACE_M))
+        self._heading = Heading(layout, box, pusher, random)
+        self.longest = config.longest if wanted else config.play_longest
+
+    def step(self, box: Pose, pusher: Float[ndarray, "2"]) -> Float[ndarray, "2"] | None:
+        """Next displacement of the pusher (2,) [m; table]; None when there is nothing more to do."""
+        if self._wanted is None:
+            return self._heading.step(self._layout, box, pusher, self._random)
+        return step(self._layout, box, pusher, self._wanted, self._habits, self._random)
+
+
+def begin(
+    layout: MarkerLayout, config: CollectConfig, random: np.random.Generator
+) -> tuple[bool, Pose, Float[ndarray, "2"]]:
+    """Whether this one plays, pose of the box [m, m, rad; table], and the pusher beside it [m; table].
+
+    Raises:
+        InputError: no place for the pusher beside the box was found.
+    """
+    playing = bool(random.random() < config.play)
+    return playing, *(play_start if playing else start)(layout, config, random)
 
 
 def start(layout: MarkerLayout, config: CollectConfig, random: np.random.Generator) -> tuple[Pose, Float[ndarray, "2"]]:
