@@ -82,6 +82,18 @@ class Loop:
 
         return self.graph.wait(f"{self.name}: pusher {reason}", found)
 
+    def wait_until_running(self) -> None:
+        """A machine that stops for a third of a second is a silent pusher, a fault in any motion; somebody clears it."""
+
+        def found() -> convert.PusherReport | None:
+            report = self.report()
+            calm = report is None or not (report.faulted or report.condition.reason == Reason.RUNNING)
+            return None if calm else report
+
+        while self.graph.wait(f"{self.name}: pusher RUNNING", found).faulted:
+            assert self.wait_for(Reason.NO_PUSHER).faulted
+            self.graph.wait("cleared", lambda: clear(self))
+
     def now_s(self) -> float:
         return convert.clock_seconds(self.graph.probe.get_clock().now().nanoseconds)
 
@@ -189,13 +201,11 @@ class TestArms:
         graph.wait("release", lambda: released(graph))
         if loop.kind.message is not Vector3Stamped:
             loop.wait_for(Reason.APPROACHING)
-        loop.wait_for(Reason.RUNNING)
+        loop.wait_until_running()
         loop.planner.set_goal(*GOAL)
         began_s = loop.now_s()
         while loop.planner.wait_for_any(Reason.GOAL_REACHED, Reason.PUSHER_FAULT) == Reason.PUSHER_FAULT:
-            # A machine that stops for a third of a second is a silent pusher; then somebody clears the fault.
-            assert loop.wait_for(Reason.NO_PUSHER).faulted
-            graph.wait("cleared", lambda: clear(loop))
+            loop.wait_until_running()
         loop.row["goal"] = f"{loop.now_s() - began_s:.1f} s"
         # On a busy machine a command may be late now and then, which the controllers are right to drop.
         late = [m.data for m in loop.refused if m.data.endswith(" s old")]
@@ -207,7 +217,7 @@ class TestArms:
             assert heights[-1] == pytest.approx(PusherConfig().tool_height_m, abs=2e-3)
 
     def test_stale_pusher_stops_the_arm(self, loop: Loop) -> None:
-        loop.wait_for(Reason.RUNNING)
+        loop.wait_until_running()
         index = len(loop.tool) - 1
         loop.send(-0.045, 0.0)
         loop.graph.wait("motion", lambda: loop.moved_since(index) > 0.003)
@@ -229,11 +239,11 @@ class TestArms:
         assert not loop.graph.call(Trigger, "pusher_node/clear_fault", Trigger.Request()).success
         loop.fault.publish(String(data="well"))
         loop.graph.wait("cleared", lambda: clear(loop))
-        loop.wait_for(Reason.RUNNING)
+        loop.wait_until_running()
 
     def test_a_blocked_arm_latches_a_fault_and_goes_on_once_cleared(self, loop: Loop) -> None:
         loop.graph.wait("stop", lambda: loop.standing_for(0.2))
-        loop.wait_for(Reason.RUNNING)
+        loop.wait_until_running()
         loop.fault.publish(String(data="blocked"))
         loop.send(-0.045, 0.0)
         fault = loop.wait_for(Reason.TRACKING_ERROR)
@@ -244,7 +254,7 @@ class TestArms:
         loop.graph.never(lambda: loop.report().step_stamp_ns != accepted, 0.2)  # type: ignore[union-attr]
         assert loop.report().faulted  # type: ignore[union-attr]
         assert clear(loop)
-        loop.wait_for(Reason.RUNNING)
+        loop.wait_until_running()
         loop.graph.wait("stop", lambda: loop.standing_for(0.2))
         index = len(loop.tool) - 1
         loop.send(0.02, 0.0)
@@ -253,7 +263,7 @@ class TestArms:
 
     def test_killed_node_leaves_the_arm_at_rest(self, loop: Loop) -> None:
         loop.graph.wait("stop", lambda: loop.standing_for(0.2))
-        loop.wait_for(Reason.RUNNING)
+        loop.wait_until_running()
         index = len(loop.tool) - 1
         loop.send(-0.03, 0.0)
         loop.graph.wait("motion", lambda: loop.moved_since(index) > 0.005)
