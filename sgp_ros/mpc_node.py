@@ -383,6 +383,7 @@ class MpcNode(SgpNode):
         self._generation += 1
         self._hold()
         ended = self._worker.stop(JOIN_S) and not self._models.loading
+        self._output.wait_until_heard()
         if not ended:
             self.get_logger().warning(f"the last plan did not end within {JOIN_S:g} s and is abandoned")
         return ended

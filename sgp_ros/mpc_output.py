@@ -7,6 +7,7 @@ from geometry_msgs.msg import Vector3Stamped
 from jaxtyping import Float
 from nav_msgs.msg import Path
 from numpy import ndarray
+from rclpy.duration import Duration
 from visualization_msgs.msg import MarkerArray
 
 from sgp_core.bundle import ModelBundle
@@ -14,6 +15,8 @@ from sgp_core.safety import Fault
 from sgp_core.types import Goal, Plan
 from sgp_ros import convert, messages
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SgpNode
+
+HEARD_S = 0.15  # of the second that a node's end may take
 
 
 class MpcOutput:
@@ -30,6 +33,13 @@ class MpcOutput:
         message = messages.step_to_msg(stamp_s, u)
         self._step.publish(message)
         return convert.stamp_ns(message.header.stamp)
+
+    def wait_until_heard(self) -> bool:
+        """Until everybody who listens to `step` has the last one; False after HEARD_S, as when a listener died.
+
+        What a lost packet took along is sent again only while this process lives.
+        """
+        return bool(self._step.wait_for_all_acked(Duration(seconds=HEARD_S)))
 
     def status(self, condition: Fault, values: dict[str, object]) -> None:
         """Say why a step was, or was not, sent."""
