@@ -27,7 +27,7 @@ import torch  # noqa: E402
 from rosbags.rosbag2 import CompressionMode, StoragePlugin  # noqa: E402
 
 from sgp_core.bundle import load_bundle  # noqa: E402
-from sgp_core.bundle_files import INDEX  # noqa: E402
+from sgp_core.bundle_index import INDEX  # noqa: E402
 from sgp_core.checkpoint import Checkpoint  # noqa: E402
 from sgp_core.data import ARRAYS, Transitions  # noqa: E402
 from sgp_core.errors import InputError  # noqa: E402

@@ -26,7 +26,7 @@ from bag_maker import BagMaker  # noqa: E402
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer  # noqa: E402
 from rosbags.typesys import Stores, get_typestore  # noqa: E402
 
-from sgp_core.bundle_files import INDEX  # noqa: E402
+from sgp_core.bundle_index import INDEX  # noqa: E402
 from sgp_core.layout import MarkerLayout  # noqa: E402
 from sgp_core.reading import sha256_of  # noqa: E402
 from sgp_core.share import share_path  # noqa: E402

@@ -16,16 +16,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from sgp_core.bundle_files import (
-    DYNAMICS,
-    INDEX,
-    MAKE_AGAIN,
-    REFERENCE,
-    SCHEMA,
-    SCORE,
-    BundleFiles,
-    read_bundle_files,
-)
+from sgp_core.bundle_files import DYNAMICS, REFERENCE, SCORE, BundleFiles, read_bundle_files
+from sgp_core.bundle_index import INDEX, MAKE_AGAIN, SCHEMA
 from sgp_core.errors import BundleError
 from sgp_core.layout import MarkerLayout
 from sgp_core.normalizer import Normalizer

@@ -11,14 +11,13 @@ import numpy as np
 from numpy import ndarray
 
 from sgp_core.archives import open_zip, read_arrays
+from sgp_core.bundle_index import INDEX, MAKE_AGAIN, read_index
 from sgp_core.errors import BundleError, InputError
 from sgp_core.layout import MarkerLayout
 from sgp_core.normalizer import Normalizer
-from sgp_core.reading import INDEX_AT_MOST, MIB, parse_json, read_bytes, sha256_of
+from sgp_core.reading import MIB, read_bytes, sha256_of
 
-SCHEMA = 1
-DYNAMICS, SCORE, REFERENCE, INDEX = "dynamics.pt", "score.pt", "reference.npz", "bundle.json"
-MAKE_AGAIN = "copy the bundle again from where it was made, or make it again with `sgp train`"
+DYNAMICS, SCORE, REFERENCE = "dynamics.pt", "score.pt", "reference.npz"
 MODEL_AT_MOST = 1024 * MIB  # the paper's networks have 17, the widest that `sgp train` takes with four layers 800
 REFERENCE_AT_MOST = 64 * MIB
 STATE = re.compile(r"\b__setstate__\b")  # runs while the model is loaded
@@ -49,29 +48,6 @@ class BundleFiles:
     metrics: dict[str, Any]
     reference_x: ndarray
     reference_u: ndarray
-
-
-def read_index(path: Path) -> tuple[dict[str, Any], str]:
-    """bundle.json and its sha256.
-
-    Raises:
-        BundleError: not there, not JSON, another schema.
-    """
-    file = path / INDEX
-    try:
-        raw = read_bytes(file, "bundle index", INDEX_AT_MOST)
-        index = parse_json(raw, f"bundle index {file}")
-    except FileNotFoundError as error:
-        raise BundleError(
-            f"{path} holds no {INDEX}; give the folder of a bundle, such as one `sgp train` made"
-        ) from error
-    except InputError as error:
-        raise BundleError(f"{error}; {MAKE_AGAIN}") from error
-    if not isinstance(index, dict) or index.get("schema") != SCHEMA:
-        schema = index.get("schema") if isinstance(index, dict) else None
-        told = repr(schema) if isinstance(schema, int | str | None) else type(schema).__name__
-        raise BundleError(f"{file} has schema {told[:40]}, this version reads {SCHEMA}; train again with this version")
-    return index, sha256_of(raw)
 
 
 def read_bundle_files(path: Path) -> BundleFiles:

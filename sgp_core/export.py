@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sgp_core.bundle import ModelBundle, load_bundle, move_bundle, save_bundle, script
-from sgp_core.bundle_files import INDEX
+from sgp_core.bundle_index import INDEX
 from sgp_core.checkpoint import Checkpoint
 from sgp_core.checks import held_out_metrics
 from sgp_core.data import Transitions

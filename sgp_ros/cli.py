@@ -1,190 +1,130 @@
-"""`sgp`: collect, train, evaluate, look into a bundle, and the demo. Only the demo needs ROS."""
+"""`sgp`: from demonstrations to a model to a closed loop. Each command is a function of the module named beside it."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import numpy as np
-import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
-from sgp_core.bundle import load_bundle
-from sgp_core.config import PlannerConfig
 from sgp_core.errors import InputError
-from sgp_core.planner import Planner
-from sgp_core.types import Goal, State
-from sgp_ros import calibrate, dataset
-from sgp_ros.bag_states import Reading
-from sgp_ros.bench import bench
-from sgp_ros.check import check
-from sgp_ros.collect import collect_command
-from sgp_ros.doctor import doctor
-from sgp_ros.evaluate import evaluate
-from sgp_ros.metrics_table import metrics_table
-from sgp_ros.options import (
-    ArmOption,
-    BundleOption,
-    MocapOption,
-    NamespaceOption,
-    ParamsOption,
-    PusherOption,
-    RecordedLayoutOption,
-    SeedOption,
-    SetOption,
-    TableOption,
-    bundle_path,
-    pairs,
-)
-from sgp_ros.replay import replay
-from sgp_ros.rig_files import replayed_topics
-from sgp_ros.train import train
-from sgp_ros.trust import trust
-from sgp_ros.tune import tune
-from sgp_ros.view import view
+
+# By name: module, and the first line of the function's own help.
+COMMANDS = {
+    "demo": (
+        "ros_commands",
+        "Push the box to a goal: four ROS 2 nodes, the simulated rig, real DDS. Exit code 0 when the goal is reached.",
+    ),
+    "collect": (
+        "collect",
+        "Let the simulated demonstrator push the box about; its goals are drawn at random. About 7.5 transitions each.",
+    ),
+    "record": (
+        "ros_commands",
+        "Record a rig as `ros2 bag record` does, without a ROS installation; shows rates and gaps meanwhile.",
+    ),
+    "dataset": ("dataset", "Make data to train on."),
+    "train": (
+        "train",
+        "Train dynamics and score, measure them on demonstrations held out, write a verified bundle.",
+    ),
+    "check": (
+        "check",
+        "Check a model before you trust it; exit code 0 when no check failed, 1 when one did, 2 for bad input.",
+    ),
+    "trust": (
+        "trust",
+        "Let a bundle that was trained elsewhere run on this machine: its models are programs. Nothing runs meanwhile.",
+    ),
+    "info": (
+        "info",
+        "Verify a bundle and tell what is in it: data, training, held-out figures; with --plans the time of a plan.",
+    ),
+    "evaluate": (
+        "evaluate",
+        "Closed loops without ROS, many times faster than real time, as a table like the paper's Table 3.",
+    ),
+    "tune": (
+        "tune",
+        "Search beta, sigmas, horizon, iterations, learning rate and restarts for this bundle; write a params file.",
+    ),
+    "bench": (
+        "bench",
+        "Time the planner against Algorithm 1 in plain PyTorch (benchmarks/yardstick.py), in turns, medians.",
+    ),
+    "calibrate": (
+        "calibrate",
+        "Measure a rig once: where the mocap system and the arm stand (`frames`), and where the markers sit on the box"
+        " (`layout`). Both read files, or live topics.",
+    ),
+    "doctor": (
+        "doctor",
+        "Look at a running graph and say what is wrong with it, and how to mend it. Changes nothing and sends nothing.",
+    ),
+    "view": (
+        "view",
+        "Show box, markers, pusher, plan, cost and distance to the data in a browser, until Ctrl-C.",
+    ),
+    "replay": ("replay", "Plan each decision of a recorded run again, and compare it with what was done."),
+    "play": (
+        "ros_commands",
+        "Say again what was measured, with its goals and /clock, to nodes that were started with use_sim_time.",
+    ),
+}
+
+
+class Commands(TyperGroup):
+    """Imports a command once it is called: torch takes seconds, and half of the commands do without."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The command itself in place of the one that is listed."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, command(str(name)), rest
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Score-guided planning for pushing a box: from demonstrations to a model to a closed loop.",
     epilog="First steps: `sgp demo`. Your own model: `sgp collect`, `sgp train`, `sgp evaluate`.",
 )
-app.add_typer(calibrate.app, name="calibrate")
-app.add_typer(dataset.app, name="dataset")
-app.command()(bench)
-app.command()(check)
-app.command("collect")(collect_command)
-app.command()(doctor)
-app.command()(evaluate)
-app.command()(replay)
-app.command()(train)
-app.command()(trust)
-app.command()(tune)
-app.command()(view)
-console = Console(highlight=False)
-
-BundleArgument = Annotated[Path | None, typer.Argument(help="folder of a bundle; the default bundle when left out")]
-ThreadsOption = Annotated[int, typer.Option(min=1, help="torch threads; more than one pays for wide networks only")]
 
 
-@app.command()
-def demo(
-    goal: Annotated[str, typer.Option(help="center, left, right, or x,y,yaw in m and rad")] = "center",
-    out: Annotated[Path, typer.Option(help="folder for summary.json, trajectory.png, bag/ and logs")] = Path(
-        "out/demo"
-    ),
-    seed: SeedOption = 0,
-    bundle: BundleOption = None,
-    params_file: Annotated[Path | None, typer.Option(help="ROS parameters; config/sim.yaml when left out")] = None,
-) -> None:
-    """Push the box to a goal: four ROS 2 nodes, the simulated rig, real DDS. Exit code 0 when the goal is reached."""
-    from sgp_ros.demo import run_demo  # here, because everything else works without ROS
-
-    raise typer.Exit(run_demo(goal, out, seed, bundle=bundle, params_file=params_file))
+def _listed() -> None:
+    """Stands for a command until it is called."""
 
 
-@app.command("record")
-def record_command(
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder of the bag; must not exist")],
-    namespace: Annotated[
-        str, typer.Option(help="record what is below it, and /diagnostics, /clock, /tf and the like")
-    ] = "sgp",
-    storage: Annotated[str, typer.Option(help="mcap or sqlite3")] = "mcap",
-    split_mb: Annotated[float, typer.Option(min=0.0, help="begin a new file after so many megabytes; 0 never")] = 0.0,
-    duration: Annotated[float, typer.Option(min=0.0, help="seconds; 0 records until Ctrl-C")] = 0.0,
-    mocap: MocapOption = "",
-    arm: ArmOption = "",
-    pusher: PusherOption = "",
-    layout: RecordedLayoutOption = "",
-    params_file: ParamsOption = "",
-    topic: Annotated[list[str] | None, typer.Option(help="one more topic, by its absolute name; repeatable")] = None,
-) -> None:
-    """Record a rig as `ros2 bag record` does, without a ROS installation; shows rates and gaps meanwhile.
-
-    The driver's topics are recorded, too: give --mocap, --arm, --pusher and --layout as to rig.launch.py, or each as
-    --topic.
-    What was written a second ago survives a crash: `sgp dataset from-bag` and `sgp replay` read such a bag as well.
-    """
-    from sgp_ros.record import record
-
-    given = {"mocap": mocap, "arm": arm, "pusher": pusher, "layout": layout, "params_file": params_file}
-    given["namespace"] = namespace
-    topics = [*replayed_topics("sim.yaml", given, goals=False), *(topic or [])]
-    record(out, namespace.strip("/"), topics, storage=storage, split_mb=split_mb, duration_s=duration)
+for _name, (_, _words) in COMMANDS.items():
+    app.command(_name, help=_words)(_listed)
 
 
-@app.command("play")
-def play_command(
-    bag: Annotated[Path, typer.Argument(help="rosbag2 folder, or .mcap or .db3 file")],
-    rate: Annotated[float, typer.Option(min=0.01, help="times real time")] = 1.0,
-    step: Annotated[
-        bool, typer.Option("--step", help="wait for mocap_node after each frame, so that none is lost")
-    ] = False,
-    loop: Annotated[bool, typer.Option("--loop", help="again and again, until Ctrl-C")] = False,
-    namespace: NamespaceOption = "sgp",
-    mocap: MocapOption = "",
-    arm: ArmOption = "",
-    table: TableOption = "",
-    pusher: PusherOption = "",
-    layout: RecordedLayoutOption = "",
-    params_file: ParamsOption = "",
-) -> None:
-    """Say again what was measured, with its goals and /clock, to nodes that were started with use_sim_time.
-
-    As `ros2 bag play --clock 100 --topics ...`, without a ROS installation. Steps and commands to the arm are never
-    said. Give --mocap, --arm, --table and --pusher as they were given to the launch file.
-    """
-    from sgp_ros.play import play
-
-    given = {"mocap": mocap, "arm": arm, "table": table, "pusher": pusher, "layout": layout, "params_file": params_file}
-    reading = Reading.of("sim.yaml", {**given, "namespace": namespace})
-    play(bag, reading, rate=rate, step=step, loop=loop)
-
-
-@app.command()
-def info(
-    bundle: BundleArgument = None,
-    plans: Annotated[int, typer.Option(min=0, help="measure the time of so many plans at the default settings")] = 0,
-    sets: SetOption = None,
-    threads: ThreadsOption = 1,
-) -> None:
-    """Verify a bundle and tell what is in it: data, training, held-out figures; with --plans the time of a plan."""
-    models = load_bundle(bundle_path(bundle))
-    data, training = models.index["data"], models.index["training"]
-    console.print(f"bundle {models.path}\nsha256 {models.sha256}")
-    console.print(f"markers {', '.join(models.layout.names)}; state of {models.layout.state_size} numbers")
-    console.print(
-        f"data: {data['transitions']} transitions, {data['demonstrations']} demonstrations, {data['sha256'][:12]}"
-    )
-    console.print(f"networks: {training['layers']}x{training['hidden']}, seed {training['seed']}")
-    console.print(f"steps: {models.step_duration_s:g} s, at most {models.step_limit_m:g} m along an axis")
-    console.print(f"sigmas: {', '.join(f'{s:.4g}' for s in models.sigmas)}")
-    console.print(metrics_table(models.metrics))
-    if plans:
-        torch.set_num_threads(threads)
-        config = PlannerConfig().replaced(**pairs(sets))
-        planner = Planner(models, config)
-        goal = Goal.from_pose(models.layout, 0.71, 0.0, 0.0)
-        rows = np.linspace(0, len(models.reference_x) - 1, plans + 3).astype(int)
-        rest = np.zeros((config.horizon, 2))
-        solved = [
-            planner.plan(State(stamp_s=0.0, x=models.reference_x[r]), goal, rest, torch.Generator()).solve_s
-            for r in rows
-        ]
-        ms = np.array(solved[3:]) * 1e3  # the first plans compile
-        console.print(
-            f"plan time: p50 {np.percentile(ms, 50):.0f} ms, p95 {np.percentile(ms, 95):.0f} ms over {plans} plans"
-            f" (T {config.horizon}, {config.iterations} iterations, {config.restarts} restarts, {threads} thread(s))"
-        )
+def command(name: str) -> Any:
+    """A command, or group of commands, with its options."""
+    module = importlib.import_module(f"sgp_ros.{COMMANDS[name][0]}")
+    if (group := getattr(module, "app", None)) is not None:
+        return typer.main.get_group(group)
+    alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    alone.command(name)(getattr(module, name))
+    return typer.main.get_command(alone)
 
 
 def main() -> None:
     """Entry point: errors meant for people are one line on stderr and exit code 2."""
     try:
         app()
+    except ModuleNotFoundError as error:
+        if error.name != "rclpy":
+            raise
+        _end("this needs ROS 2: source an installation, or `pip install '.[ros]'` for the wheels")
     except (InputError, OSError) as error:
-        Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(str(error))}")
-        sys.exit(2)
+        _end(str(error))
+
+
+def _end(why: str) -> None:
+    Console(stderr=True, highlight=False).print(f"[bold red]error:[/] {escape(why)}")
+    sys.exit(2)

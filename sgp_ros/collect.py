@@ -14,7 +14,8 @@ from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
 from sgp_core.reading import read_yaml
 from sgp_core.share import share_path
-from sgp_core.sim.collect import CollectConfig, collect
+from sgp_core.sim import collect as simulated
+from sgp_core.sim.collect import CollectConfig
 from sgp_ros.options import pairs
 from sgp_ros.progress import progress_bar
 
@@ -23,7 +24,7 @@ OPTIONS = {"demonstrations", "seed"}
 console = Console(highlight=False)
 
 
-def collect_command(
+def collect(
     out: Annotated[Path, typer.Option("--out", "-o", help=".npz file to write")] = Path("out/data.npz"),
     demonstrations: Annotated[int, typer.Option(min=1, help="number of demonstrations")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="seed; the same seed gives the same result")] = 0,
@@ -44,7 +45,7 @@ def collect_command(
     box = MarkerLayout.load(layout or share_path("config", "layout.yaml"))
     with progress_bar(console) as bar:
         task = bar.add_task("demonstrations", total=demonstrations)
-        data = collect(box, config, sim, lambda done: bar.update(task, completed=done))
+        data = simulated.collect(box, config, sim, lambda done: bar.update(task, completed=done))
     data.save(out)
     console.print(f"{len(data)} transitions of {demonstrations} demonstrations, sha256 {data.sha256[:12]}: {out}")
 

@@ -1,6 +1,6 @@
 """`sgp demo`: the whole closed loop on the simulated rig, over real DDS, and a report of it.
 
-This module imports ROS only when it runs, so that the command line works, and can say what is missing, without it.
+This module imports ROS only when it runs, so that the command line can say what is missing without it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 from rich.markup import escape
 
-from sgp_core.bundle_files import read_index
+from sgp_core.bundle_index import read_index
 from sgp_core.errors import InputError
 from sgp_core.goals import find_goal
 from sgp_core.layout import MarkerLayout
@@ -61,8 +61,8 @@ def run_demo(
     # SIGINT too: a shell starts its background jobs with SIGINT ignored.
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        if importlib.util.find_spec("rclpy") is None:
-            raise InputError("the demo needs ROS 2: source an installation, or `pip install '.[ros]'` for the wheels")
+        if importlib.util.find_spec("rclpy") is None:  # known before any node is started
+            raise ModuleNotFoundError(name="rclpy")
         bundle = share_path("models", "default") if bundle is None else bundle
         index, sha256 = read_index(bundle)
         demo = Demo(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from typing import Annotated
 
@@ -11,7 +10,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sgp_core.errors import InputError
 from sgp_ros.doctor_findings import Finding, Severity, as_dicts
 
 COLOURS = {Severity.ERROR: "bold red", Severity.WARN: "yellow", Severity.INFO: "cyan"}
@@ -34,8 +32,6 @@ def doctor(
 
     Exit code 0 without errors, 1 with one, 2 when it could not look.
     """
-    if importlib.util.find_spec("rclpy") is None:
-        raise InputError("the doctor needs ROS 2: source an installation, or `pip install '.[ros]'` for the wheels")
     from sgp_ros.doctor_visit import visit  # here, because everything else works without ROS
 
     quiet = Console(stderr=True, highlight=False, quiet=as_json)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sgp_core.bundle_index import read_index
 from sgp_core.config import Config, EstimatorConfig, FramesConfig, LimitsConfig, MpcConfig, PlannerConfig, PusherConfig
 from sgp_core.errors import InputError
 from sgp_core.layout import MarkerLayout
@@ -144,8 +145,6 @@ def _rates(graph: Graph) -> list[Finding]:
 
 def _bundle(graph: Graph) -> list[Finding]:
     """The bundle of mpc_node against the layout of mocap_node and the steps of pusher_node."""
-    from sgp_core.bundle_files import read_index  # brings torch, which takes a second
-
     given = graph.config("mpc_node", MpcNodeConfig).bundle
     path = Path(given) if given else share_path("models", "default")
     try:

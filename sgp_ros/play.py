@@ -46,7 +46,7 @@ MANY_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=Re
 console = Console(highlight=False)
 
 
-def play(path: Path, reading: Reading, *, rate: float, step: bool, loop: bool) -> None:
+def play_bag(path: Path, reading: Reading, *, rate: float, step: bool, loop: bool) -> None:
     """Publish what mocap_node took, goals, and /clock.
 
     Args:

@@ -59,7 +59,7 @@ class Heard:
         return (len(self.recent) - 1) / max(self.recent[-1] - self.recent[0], 1e-9)
 
 
-def record(
+def record_bag(
     out: Path, namespace: str, topics: Sequence[str], *, storage: str, split_mb: float, duration_s: float
 ) -> None:
     """Record until SIGINT or SIGTERM, or for `duration_s` if that is above 0.

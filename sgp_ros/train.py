@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from sgp_core.bundle import ModelBundle
-from sgp_core.bundle_files import INDEX
+from sgp_core.bundle_index import INDEX
 from sgp_core.checkpoint import Checkpoint
 from sgp_core.data import Transitions
 from sgp_core.errors import InputError

@@ -83,7 +83,7 @@ class Loop:
         return self.graph.wait(f"{self.name}: pusher {reason}", found)
 
     def wait_until_running(self) -> None:
-        """A machine that stops for a third of a second is a silent pusher, a fault in any motion; somebody clears it."""
+        """A machine that stops for a third of a second is a silent pusher, a fault in a motion; somebody clears it."""
 
         def found() -> convert.PusherReport | None:
             report = self.report()

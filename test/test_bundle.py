@@ -9,7 +9,7 @@ import torch
 from analytic import LAYOUT, SIGMAS, data
 
 from sgp_core.bundle import load_bundle, save_bundle, script
-from sgp_core.bundle_files import INDEX
+from sgp_core.bundle_index import INDEX
 from sgp_core.errors import BundleError
 from sgp_core.export import coreset
 from sgp_core.networks import DynamicsInMetres, DynamicsMLP, ScoreInMetres, ScoreMLP

@@ -18,7 +18,7 @@ from ros_bench import MANY_QOS, Bench, Controller, Pusher, values_of
 from ros_graph import Graph
 from std_srvs.srv import SetBool, Trigger
 
-from sgp_core.bundle_files import INDEX
+from sgp_core.bundle_index import INDEX
 from sgp_core.reading import sha256_of
 from sgp_core.trust import trust
 from sgp_core.types import Reason

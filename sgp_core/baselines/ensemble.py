@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sgp_core.baselines.penalty import PenalisedObjective
 from sgp_core.bundle import ModelBundle, load_bundle
-from sgp_core.bundle_files import INDEX
+from sgp_core.bundle_index import INDEX
 from sgp_core.config import PlannerConfig
 from sgp_core.errors import InputError
 
