@@ -96,6 +96,7 @@ setup(
             "mypy>=1.13",  # type checker
             "types-PyYAML",  # types of pyyaml for mypy
             "import-linter>=2.1",  # holds the arrows between the modules
+            "pytest-xdist>=3.6",  # tests on both cores
             "pre-commit>=4.0",  # the same checks before each commit
             "selenium>=4.20",  # opens what `sgp view` shows in a real browser
             "setuptools>=70.1,<80",  # test_package builds the wheel it looks into, without a network; colcon wants < 80

@@ -49,6 +49,14 @@ os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with real nodes first, one after another; `pytest -n 2` has a second process for the others meanwhile."""
+    for item in items:
+        if item.get_closest_marker("ros"):
+            item.add_marker(pytest.mark.xdist_group("ros"))
+    items.sort(key=lambda item: item.get_closest_marker("ros") is None)
+
+
 @pytest.fixture(scope="session")
 def bundle_path() -> Path:
     """The default model bundle; SGP_TEST_BUNDLE names another one."""

@@ -33,6 +33,8 @@ from sgp_core.matched_points import MatchedPoints
 from sgp_ros import messages
 from sgp_ros.capture import Watched
 
+pytestmark = pytest.mark.ros
+
 
 class Rig:
     """Publishes what the mocap system and the arm see, with noise, at 100 Hz."""

@@ -32,6 +32,8 @@ from sgp_ros.doctor_graph import End
 from sgp_ros.doctor_samples import Samples
 from sgp_ros.doctor_tf import check_tf
 
+pytestmark = pytest.mark.ros
+
 TOGETHER = ("unit", "limits", "budget", "goal qos", "two commanders", "two planners")
 
 

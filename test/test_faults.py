@@ -13,6 +13,8 @@ from fault_run import run_fault
 from fault_scene import Scene
 from fault_table import FAULTS, Fault
 
+pytestmark = pytest.mark.ros
+
 SHORT = [fault for fault in FAULTS if fault.short]
 
 

@@ -27,6 +27,8 @@ from sgp_core.types import Reason, State
 from sgp_ros import convert, messages
 from sgp_ros.running import RELIABLE_QOS
 
+pytestmark = pytest.mark.ros
+
 
 @pytest.fixture(scope="class")
 def camera(graph: Graph) -> Bench:

@@ -19,6 +19,8 @@ from ros_graph import Graph
 
 from sgp_ros.priority import take_priority
 
+pytestmark = pytest.mark.ros
+
 SAY = "from sgp_ros.priority import take_priority; print(take_priority(10))"
 _PR_CAPBSET_DROP, _CAP_SYS_NICE = 24, 23
 _LIBC = ctypes.CDLL(None)

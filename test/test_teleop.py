@@ -20,6 +20,8 @@ from std_msgs.msg import Header
 
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS
 
+pytestmark = pytest.mark.ros
+
 
 class Keyboard:
     """teleop_node at the other end of a pseudo terminal."""

@@ -14,6 +14,8 @@ from sgp_core.types import Reason
 from sgp_ros import convert
 from sgp_ros.running import REPORT_QOS
 
+pytestmark = pytest.mark.ros
+
 
 class TestZeroTime:
     def test_silence_is_seen_a_stop_latches_and_it_goes_on_once_time_is_back(self, graph: Graph) -> None:
