@@ -49,6 +49,7 @@ os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with real nodes first, one after another; `pytest -n 2` has a second process for the others meanwhile."""
     for item in items:
