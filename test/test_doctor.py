@@ -32,7 +32,7 @@ from sgp_ros.doctor_graph import End
 from sgp_ros.doctor_samples import Samples
 from sgp_ros.doctor_tf import check_tf
 
-pytestmark = pytest.mark.ros
+pytestmark = pytest.mark.ros("talking")
 
 TOGETHER = ("unit", "limits", "budget", "goal qos", "two commanders", "two planners")
 
@@ -67,8 +67,9 @@ def test_faults_are_named_with_what_helps_and_gone_when_mended(room: Room) -> No
     for mend in mends:
         mend()
     assert code == 1
+    told = "\n".join(f"{one['severity']} {one['check']}: {one['words']}" for one in findings)
     for case in cases:
-        assert case.found_in(findings) is not None, (case.name, findings)
+        assert case.found_in(findings) is not None, f"not {case.name}, but\n{told}"
     assert [one["severity"] for one in findings] == sorted((one["severity"] for one in findings), key="EWI".find)
 
 

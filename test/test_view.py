@@ -35,7 +35,7 @@ from sgp_ros.running import SENSOR_QOS
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
-    pytest.mark.ros,
+    pytest.mark.ros("talking"),
     pytest.mark.timeout(240),
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no browser: install Debian's chromium and chromium-driver"),
 ]
