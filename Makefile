@@ -37,7 +37,7 @@ demo: $(VENV)/.installed  ## push the box to a goal on the simulated rig (GOAL=c
 	$(BIN)/sgp demo --goal $(GOAL) --seed $(SEED) --out $(OUT)
 
 test: lint  ## every check: lint, types, import arrows, tests, and the nodes once more on ROS 2 Jazzy
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 	$(MAKE) test-jazzy
 
 test-jazzy: $(JAZZY)/.installed  ## the nodes and a demo with the wheels of ROS 2 Jazzy (JAZZY_TESTS=test for every test)

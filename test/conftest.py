@@ -49,19 +49,12 @@ os.environ["XDG_CONFIG_HOME"] = _CONFIG.name
 torch.set_num_threads(1)
 
 
-LANES = ("pushing", "", "talking")  # real nodes that lead an arm, code, other real nodes
-
-
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with real nodes in two lanes, each one after another; `pytest -n 2` has one process for each.
-
-    An arm that is led must not wait for a core: when the second lane of nodes begins, most of the first one is over.
-    """
-    lanes = {item: marker.args[0] for item in items if (marker := item.get_closest_marker("ros"))}
-    for item, lane in lanes.items():
-        item.add_marker(pytest.mark.xdist_group(lane))
-    items.sort(key=lambda item: LANES.index(lanes.get(item, "")))
+    """Tests with real nodes in two lanes, each one after another; `pytest -n 2` begins with them, one process for each."""
+    for item in items:
+        if marker := item.get_closest_marker("ros"):
+            item.add_marker(pytest.mark.xdist_group(marker.args[0]))
 
 
 @pytest.fixture(scope="session")
