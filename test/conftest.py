@@ -51,7 +51,7 @@ torch.set_num_threads(1)
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with real nodes in two lanes, each one after another; `pytest -n 2` begins with them, one process for each."""
+    """Tests with real nodes in two lanes, each one after another; `pytest -n 2` begins with one in each process."""
     for item in items:
         if marker := item.get_closest_marker("ros"):
             item.add_marker(pytest.mark.xdist_group(marker.args[0]))
