@@ -36,7 +36,8 @@ help:  ## list the targets
 demo: $(VENV)/.installed  ## push the box to a goal on the simulated rig (GOAL=center|left|right, SEED, OUT)
 	$(BIN)/sgp demo --goal $(GOAL) --seed $(SEED) --out $(OUT)
 
-test: lint  ## every check: lint, types, import arrows, tests, and the nodes once more on ROS 2 Jazzy
+test: $(VENV)/.installed-dev  ## every check: lint, types, import arrows, tests, and the nodes once more on ROS 2 Jazzy
+	$(MAKE) --jobs 2 --output-sync lint $(JAZZY)/.installed
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 	$(MAKE) test-jazzy
 
