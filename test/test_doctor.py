@@ -45,7 +45,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
 
 def look(*options: str) -> tuple[int, list[dict[str, str]]]:
     """Exit code and findings of `sgp doctor --json`."""
-    result = CliRunner().invoke(app, ["doctor", "--json", "--seconds", "1.5", *options])
+    result = CliRunner().invoke(app, ["doctor", "--json", "--seconds", "3", *options])
     return result.exit_code, json.loads(result.stdout)
 
 
