@@ -12,6 +12,8 @@ INPUTS_FUZZED ?= 1000000
 HOURS ?= 8
 JAZZY_TESTS ?= test/test_settings_files.py test/test_nodes.py \
   test/test_demo.py::test_demo_reaches_the_goal_and_reports_it
+# Two processes, where a test that hangs is interrupted: ended as a whole, a process would take its other tests along.
+BESIDE := -n 2 --dist loadgroup --max-worker-restart 0 --override-ini timeout_method=signal
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 
@@ -38,7 +40,7 @@ demo: $(VENV)/.installed  ## push the box to a goal on the simulated rig (GOAL=c
 
 test: $(VENV)/.installed-dev  ## every check: lint, types, import arrows, tests, and the nodes once more on ROS 2 Jazzy
 	$(MAKE) --jobs 2 --output-sync lint $(JAZZY)/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest $(BESIDE)
 	$(MAKE) test-jazzy
 
 test-jazzy: $(JAZZY)/.installed  ## the nodes and a demo with the wheels of ROS 2 Jazzy (JAZZY_TESTS=test for every test)

@@ -23,7 +23,6 @@ from sgp_ros.calibration_report import frames_header, layout_header, show_frames
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     help="Measure a rig once: where the mocap system and the arm stand (`frames`), and where the markers sit on the box"
     " (`layout`). Both read files, or live topics.",
     epilog="Order on a new rig: `sgp calibrate frames`, then `sgp calibrate layout --table calibration.yaml`, then"

@@ -82,8 +82,8 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command itself in place of the one that is listed."""
-        name, _, rest = super().resolve_command(ctx, args)
-        return name, command(str(name)), rest
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, found and command(str(name)), rest  # completion goes on without one
 
 
 app = typer.Typer(
@@ -108,7 +108,7 @@ def command(name: str) -> Any:
     module = importlib.import_module(f"sgp_ros.{COMMANDS[name][0]}")
     if (group := getattr(module, "app", None)) is not None:
         return typer.main.get_group(group)
-    alone = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    alone = typer.Typer(add_completion=False)
     alone.command(name)(getattr(module, name))
     return typer.main.get_command(alone)
 
@@ -118,9 +118,9 @@ def main() -> None:
     try:
         app()
     except ModuleNotFoundError as error:
-        if error.name != "rclpy":
+        if (error.name or "").split(".")[0] != "rclpy":
             raise
-        _end("this needs ROS 2: source an installation, or `pip install '.[ros]'` for the wheels")
+        _end(f"this needs ROS 2 ({error}): source an installation, or `pip install '.[ros]'` for the wheels")
     except (InputError, OSError) as error:
         _end(str(error))
 

@@ -32,7 +32,7 @@ from sgp_ros.options import (
     pairs,
 )
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Make data to train on.")
+app = typer.Typer(no_args_is_help=True, help="Make data to train on.")
 console = Console(highlight=False)
 
 BagsArgument = Annotated[list[Path], typer.Argument(help="rosbag2 folders, or .mcap, .db3 and .bag files")]

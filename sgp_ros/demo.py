@@ -62,7 +62,7 @@ def run_demo(
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         if importlib.util.find_spec("rclpy") is None:  # known before any node is started
-            raise ModuleNotFoundError(name="rclpy")
+            raise ModuleNotFoundError("No module named 'rclpy'", name="rclpy")
         bundle = share_path("models", "default") if bundle is None else bundle
         index, sha256 = read_index(bundle)
         demo = Demo(

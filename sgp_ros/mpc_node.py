@@ -30,8 +30,7 @@ from sgp_ros.steps_sent import StepsSent
 
 WATCH_PERIOD_S = 0.05
 REPEAT_S = 1.0
-JOIN_S = 0.8
-LATE_S = 0.1
+JOIN_S, LATE_S = 0.8, 0.1
 SWITCH_S = 2e-4
 
 

@@ -23,6 +23,7 @@ class MpcOutput:
     """Steps for the pusher, the status for people, plans for whoever looks."""
 
     def __init__(self, node: SgpNode) -> None:
+        self._logger = node.get_logger()
         self._step = node.create_publisher(Vector3Stamped, "step", RELIABLE_QOS)
         self._status = node.create_publisher(DiagnosticStatus, "status", REPORT_QOS)
         self._path = node.create_publisher(Path, "plan", RELIABLE_QOS)
@@ -34,12 +35,17 @@ class MpcOutput:
         self._step.publish(message)
         return convert.stamp_ns(message.header.stamp)
 
-    def wait_until_heard(self) -> bool:
-        """Until everybody who listens to `step` has the last one; False after HEARD_S, as when a listener died.
+    def wait_until_heard(self) -> None:
+        """Until everybody who listens to `step` has the last one, or HEARD_S.
 
         What a lost packet took along is sent again only while this process lives.
         """
-        return bool(self._step.wait_for_all_acked(Duration(seconds=HEARD_S)))
+        try:
+            heard = self._step.wait_for_all_acked(Duration(seconds=HEARD_S))
+        except RuntimeError:  # a middleware that cannot tell
+            return
+        if not heard:
+            self._logger.warning(f"nobody confirmed the last step within {HEARD_S:g} s; is pusher_node alive?")
 
     def status(self, condition: Fault, values: dict[str, object]) -> None:
         """Say why a step was, or was not, sent."""

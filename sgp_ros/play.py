@@ -37,7 +37,7 @@ CLOCK_PERIOD_S = 0.01
 FOUND_WAIT_S = 5.0  # for the nodes to be discovered
 ANSWER_WAIT_S = 1.0  # for a state
 UNSEEN_WAIT_S = 0.1  # for samples that give none
-FIRST_WAIT_S = 0.5  # for such samples before the first state: a node's first callbacks of all take long
+FIRST_WAIT_S, FIRST_WAITS = 0.5, 10  # for the first of them: a node's first callbacks of all take long
 MATCHED_WAIT_S = 1.0  # after this side knows of a listener, until the listener and all others know of this side
 LIVE_CHECK_S = 0.1  # a rig that was discovered late, or started meanwhile
 STAMPS_PER_S = 1e6
@@ -152,7 +152,7 @@ class _Player:
         self._measured = [publisher for topic, publisher in self._publishers.items() if topic not in latched]
         self._states = node.create_subscription(PoseArray, "state", _never_called, MANY_QOS)
         self._checked_s = -math.inf
-        self._answered = False
+        self._unseen = 0
 
     def wait_until_ready(self) -> None:
         """Until somebody listens to what was measured; raises InputError when nobody does, or the rig is live."""
@@ -200,13 +200,13 @@ class _Player:
         """Until mocap_node has published states of these stamps [us], or has had the time for it."""
         if not stamps:
             # Nothing tells when it has read what gives no state.
-            time.sleep(UNSEEN_WAIT_S if self._answered else FIRST_WAIT_S)
+            time.sleep(FIRST_WAIT_S if self._unseen < FIRST_WAITS else UNSEEN_WAIT_S)
+            self._unseen += 1
         deadline_s = time.monotonic() + ANSWER_WAIT_S
         while stamps and time.monotonic() < deadline_s:
             with self._states.handle:
                 while (taken := self._states.handle.take_message(PoseArray, False)) is not None:
                     stamps.discard(round(convert.seconds(taken[0].header.stamp) * STAMPS_PER_S))
-                    self._answered = True
             time.sleep(POLL_S)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 import tempfile
 import threading
@@ -83,6 +84,8 @@ def view(
     region = region_of(planner)
     reading = Reading.of("sim.yaml", given) if bag else None
     layout_file = str(values_of("sim.yaml", given, "mocap_node").get("layout_file", MocapNodeConfig().layout_file))
+    if bag is None:
+        importlib.import_module("sgp_ros.view_live")  # the only part that needs ROS: without it nothing is begun
     with tempfile.TemporaryDirectory(prefix="sgp-view-") as folder:
         file = save or Path(folder) / "run.rrd"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +123,7 @@ def _draw_bag(bag: Path, reading: Reading, scene: Scene) -> None:
 
 
 def _follow(scene: Scene, namespace: str, asked: threading.Event) -> None:
-    from sgp_ros.view_live import watch  # the only part that needs ROS
+    from sgp_ros.view_live import watch
 
     def tell(words: str) -> None:
         words = words or "state and status are there"

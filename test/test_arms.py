@@ -86,15 +86,18 @@ class Loop:
 
     def wait_until_running(self) -> None:
         """A machine that stops for a third of a second is a silent pusher, a fault in a motion; somebody clears it."""
+        asked_s = self.now_s()
 
         def found() -> convert.PusherReport | None:
             report = self.report()
-            calm = report is None or not (report.faulted or report.condition.reason == Reason.RUNNING)
-            return None if calm else report
+            if report is None or report.stamp_s < asked_s:  # of before the last fault was cleared
+                return None
+            return report if report.faulted or report.condition.reason == Reason.RUNNING else None
 
-        while self.graph.wait(f"{self.name}: pusher RUNNING", found).faulted:
-            assert self.wait_for(Reason.NO_PUSHER).faulted
+        while (report := self.graph.wait(f"{self.name}: pusher RUNNING", found)).faulted:
+            assert report.condition.reason == Reason.NO_PUSHER, report.condition
             self.graph.wait("cleared", lambda: clear(self))
+            asked_s = self.now_s()
 
     def now_s(self) -> float:
         return convert.clock_seconds(self.graph.probe.get_clock().now().nanoseconds)

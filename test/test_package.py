@@ -189,7 +189,7 @@ sys.modules["rclpy"] = None
 from sgp_ros import cli
 for name in cli.COMMANDS:
     cli.command(name)
-for words in (["demo"], ["record", "-o", "nowhere"], ["play", "nowhere"], ["doctor"]):
+for words in (["demo"], ["record", "-o", "bag"], ["play", "bag"], ["doctor"], ["view", "--save", "run.rrd"]):
     sys.argv[1:] = words
     try:
         cli.main()
@@ -202,6 +202,6 @@ def test_command_line_works_without_ros(tmp_path: Path) -> None:
     """Machines that collect and train often have no rclpy; what needs it says so."""
     done = subprocess.run([sys.executable, "-c", WITHOUT_ROS], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["demo 2", "record 2", "play 2", "doctor 2"]
-    assert done.stderr.count("error: this needs ROS 2: source an installation") == 4
+    assert done.stdout.splitlines() == ["demo 2", "record 2", "play 2", "doctor 2", "view 2"]
+    assert done.stderr.count("error: this needs ROS 2 (") == 5
     assert not list(tmp_path.iterdir())
