@@ -37,7 +37,7 @@ from sgp_core.share import share_path
 from sgp_core.types import Reason
 from sgp_ros import convert, messages
 
-pytestmark = pytest.mark.ros("pushing")
+pytestmark = pytest.mark.ros
 
 GOAL = (0.54, 0.0, 0.0)
 STOPS_WITHIN_S = 1.2  # of silence: pusher_timeout_s, braking, the arm's own lag, and a busy machine

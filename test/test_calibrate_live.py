@@ -33,7 +33,7 @@ from sgp_core.matched_points import MatchedPoints
 from sgp_ros import messages
 from sgp_ros.capture import Watched
 
-pytestmark = pytest.mark.ros("talking")
+pytestmark = pytest.mark.ros
 
 
 class Rig:

@@ -114,7 +114,7 @@ def test_sourced_shell_has_the_command_line(prefix: Path) -> None:
     assert str(prefix / "share/sgp_ros/models/default") in sourced(prefix, "sgp info").replace("\n", "")
 
 
-@pytest.mark.ros("talking")
+@pytest.mark.ros
 def test_node_runs_from_the_workspace(prefix: Path) -> None:
     done = sourced(prefix, f'"{prefix}/lib/sgp_ros/mpc_node" --ros-args -p bundle:=/none 2>&1; echo "code $?"')
     assert "/none" in done

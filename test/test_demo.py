@@ -20,7 +20,7 @@ from rosbags.highlevel import AnyReader
 
 from sgp_ros.running import REPORT_QOS
 
-pytestmark = pytest.mark.ros("pushing")
+pytestmark = pytest.mark.ros
 
 NODES = {"rig_sim_node", "mocap_node", "pusher_node", "mpc_node"}
 READY = "nodes ready"

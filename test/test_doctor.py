@@ -32,7 +32,7 @@ from sgp_ros.doctor_graph import End
 from sgp_ros.doctor_samples import Samples
 from sgp_ros.doctor_tf import check_tf
 
-pytestmark = pytest.mark.ros("talking")
+pytestmark = pytest.mark.ros
 
 TOGETHER = ("unit", "limits", "budget", "goal qos", "two commanders", "two planners")
 

@@ -30,7 +30,7 @@ from sgp_core.share import share_path
 from sgp_core.types import Reason, State
 from sgp_ros import convert
 
-pytestmark = pytest.mark.ros("talking")
+pytestmark = pytest.mark.ros
 
 NEAR_M = 0.002
 # Most drivers stamp when they come to it, which on a busy machine is some time after the cameras saw it.

@@ -113,7 +113,7 @@ def test_torch_compresses_no_weights() -> None:
         assert kinds == {zipfile.ZIP_STORED}
 
 
-@pytest.mark.ros("talking")
+@pytest.mark.ros
 class TestNodes:
     """Real processes; three at once, because starting one takes seconds."""
 

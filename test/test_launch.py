@@ -24,7 +24,7 @@ from ros_graph import Graph
 from sgp_ros.rig_files import ARGUMENTS, presets
 from sgp_ros.running import REPORT_QOS
 
-pytestmark = pytest.mark.ros("pushing")
+pytestmark = pytest.mark.ros
 ROOT = Path(__file__).parents[1]
 SIM = {"namespace", "layout", "bundle", "goal", "goals_file", "params_file", "rviz"}
 OFFERED = {

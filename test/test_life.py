@@ -23,7 +23,7 @@ from sgp_core.reading import sha256_of
 from sgp_core.trust import trust
 from sgp_core.types import Reason
 
-pytestmark = pytest.mark.ros("pushing")
+pytestmark = pytest.mark.ros
 
 STEP_LIMIT_M = 0.005
 PLANNER = {"beta": 0.0, "step_limit_m": STEP_LIMIT_M, "restarts": 1, "iterations": 10}

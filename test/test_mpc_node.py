@@ -26,7 +26,7 @@ from sgp_ros import convert, messages
 from sgp_ros.inputs import Inputs
 from sgp_ros.running import REPORT_QOS
 
-pytestmark = pytest.mark.ros("pushing")
+pytestmark = pytest.mark.ros
 
 STEP_LIMIT_M = 0.005
 

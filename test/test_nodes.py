@@ -27,7 +27,7 @@ from sgp_core.types import Reason, State
 from sgp_ros import convert, messages
 from sgp_ros.running import RELIABLE_QOS
 
-pytestmark = pytest.mark.ros("pushing")
+pytestmark = pytest.mark.ros
 
 
 @pytest.fixture(scope="class")

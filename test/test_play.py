@@ -26,7 +26,7 @@ from sgp_ros.bags import Bag
 from sgp_ros.mocap_settings import load_layout
 from sgp_ros.running import LATCHED_QOS, SENSOR_QOS
 
-pytestmark = pytest.mark.ros("talking")
+pytestmark = pytest.mark.ros
 
 LAYOUT = load_layout("")
 MANY_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -19,7 +19,7 @@ from ros_graph import Graph
 
 from sgp_ros.priority import take_priority
 
-pytestmark = pytest.mark.ros("pushing")
+pytestmark = pytest.mark.ros
 
 SAY = "from sgp_ros.priority import take_priority; print(take_priority(10))"
 _PR_CAPBSET_DROP, _CAP_SYS_NICE = 24, 23

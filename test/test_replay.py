@@ -19,7 +19,7 @@ from sgp_ros.bags import Bag
 from sgp_ros.cli import app
 from sgp_ros.mocap_settings import load_layout
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.ros("pushing")]
+pytestmark = [pytest.mark.timeout(240), pytest.mark.ros]
 
 
 def sgp(*words: object) -> str:

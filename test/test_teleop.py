@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 
 from sgp_ros.running import RELIABLE_QOS, REPORT_QOS, SENSOR_QOS
 
-pytestmark = pytest.mark.ros("pushing")
+pytestmark = pytest.mark.ros
 
 
 class Keyboard:

@@ -35,7 +35,7 @@ from sgp_ros.running import SENSOR_QOS
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
-    pytest.mark.ros("talking"),
+    pytest.mark.ros,
     pytest.mark.timeout(240),
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no browser: install Debian's chromium and chromium-driver"),
 ]
@@ -80,7 +80,6 @@ def opened(graph: Graph, browser: Any, label: str, *words: object) -> None:
 class TestView:
     """Of what runs, and of what ran."""
 
-    @pytest.mark.ros("pushing")  # with the other tests of that demo
     def test_a_run_is_drawn_from_its_bag(self, graph: Graph, browser: Any, finished_demo: Path, tmp_path: Path) -> None:
         opened(graph, browser, "bag", finished_demo / "bag", "--save", tmp_path / "kept.rrd")
         # The outline of the box and the curve of the markers' distance; the pusher and J; the distance to the data.

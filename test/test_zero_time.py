@@ -14,7 +14,7 @@ from sgp_core.types import Reason
 from sgp_ros import convert
 from sgp_ros.running import REPORT_QOS
 
-pytestmark = pytest.mark.ros("pushing")
+pytestmark = pytest.mark.ros
 
 
 class TestZeroTime:
